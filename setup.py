@@ -336,7 +336,7 @@ class BuildExt(build_ext):
             return target
         # distutils caches which folders it made, without a lock.
         os.makedirs(os.path.dirname(target), exist_ok=True)
-        print(f"fastconv: {job.label}: {job.source}", flush=True)
+        sys.stdout.write(f"fastconv: {job.label}: {job.source}\n")  # one write: threads share it
         stamp.unlink(missing_ok=True)
         self.compiler.compile(
             [job.source],
