@@ -272,6 +272,7 @@ class BuildExt(build_ext):
     def baseline_jobs(self, isas, openmp_flags):
         macros = [(f"FC_HAVE_{isa.name.upper()}", "1") for isa in isas]
         macros.append(("FC_OPENMP", "1" if openmp_flags else "0"))
+        macros.append(("FC_VERSION", self.distribution.get_version()))
         return [
             Job(
                 source=source,
@@ -301,7 +302,7 @@ class BuildExt(build_ext):
         )
         return Job(
             source=translated.sources[0],
-            folder=os.path.join(self.build_temp, "boundary"),
+            folder=os.path.join(self.build_temp, f"boundary-{sys.implementation.cache_tag}"),
             flags=common_flags(self.keep_symbols),
             macros=[],
             label="boundary",
