@@ -112,10 +112,8 @@ def _layer(
     """A layer run through fastconv.Conv, its weights packed once."""
     conv = fc.Conv(weight, **arguments)
     plan = conv.plan(x.shape)
-    if arguments.get("transposed"):
-        places = math.prod(x.shape[2:])
-    else:
-        places = math.prod(conv(x).shape[2:])
+    spread = x if arguments.get("transposed") else conv(x)
+    places = math.prod(spread.shape[2:])
     return Workload(
         "layer", name, picture, x.shape, weight.shape, arguments,
         flops(weight.shape, places), lambda: conv(x)[0], scipy, scipy_call,

@@ -79,7 +79,11 @@ class Measurement:
     relative_difference: float
 
     def as_dict(self) -> dict[str, object]:
-        return dataclasses.asdict(self)
+        """As JSON can hold it, which has no infinity: such a difference is None."""
+        return {
+            name: None if value == math.inf else value
+            for name, value in dataclasses.asdict(self).items()
+        }
 
 
 def flops(weight_shape: tuple[int, ...], pixels: int) -> int:

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import importlib.util
 from dataclasses import dataclass
-from importlib import resources
 from pathlib import Path
 
 import numpy as np
 
-__all__ = ["Picture", "PictureError", "default_pictures", "luminance", "read", "square"]
+__all__ = ["SHIPPED", "Picture", "PictureError", "default_pictures", "luminance", "read", "square"]
 
 SMALLEST_SIDE = 32
+SHIPPED = Path(__file__).parents[1] / "data" / "astronaut.npz"
 # scikit-image's sample photographs that are in the public domain or under CC0.
 SAMPLES = ("astronaut.png", "chelsea.png", "coffee.png")
 
@@ -176,7 +176,7 @@ def default_pictures(count: int, longest_side: int) -> list[Picture]:
                 Picture(p.name, f"scikit-image: {Path(p.source).name}", p.pixels, p.reduced_from)
                 for p in samples
             ]
-    shipped = resources.files("fastconv") / "data" / "astronaut.npz"
-    with resources.as_file(shipped) as path:
-        picture = read(str(path), longest_side)
-    return [Picture(picture.name, "fastconv: astronaut.npz", picture.pixels, picture.reduced_from)]
+    picture = read(str(SHIPPED), longest_side)
+    return [
+        Picture(picture.name, f"fastconv: {SHIPPED.name}", picture.pixels, picture.reduced_from)
+    ]

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import IO
 
-__all__ = ["Column", "Section", "milliseconds", "print_table", "progress", "seconds", "shape"]
+__all__ = ["Column", "Section", "milliseconds", "print_table", "progress", "shape"]
 
 
 @dataclass(frozen=True)
@@ -44,14 +44,6 @@ def milliseconds(value: float) -> str:
     if value >= 100:
         return f"{value:.0f}"
     return f"{value:.1f}" if value >= 10 else f"{value:.2f}" if value >= 1 else f"{value:.3f}"
-
-
-def seconds(value: float) -> str:
-    """Seconds in the unit that suits their size."""
-    for unit, scale in (("s", 1.0), ("ms", 1e3), ("us", 1e6)):
-        if value * scale >= 1:
-            return f"{value * scale:.3g} {unit}"
-    return f"{value * 1e9:.3g} ns"
 
 
 def _widths(columns: Sequence[Column], sections: Sequence[Section]) -> list[int]:
