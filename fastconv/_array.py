@@ -15,6 +15,7 @@ import numpy as np
 
 __all__ = ["as_array", "bfloat16", "dtype_code"]
 
+_ndarray = np.ndarray
 _CODES: dict[np.dtype[Any], str] = {
     np.dtype(np.float32): "f32",
     np.dtype(np.float64): "f64",
@@ -68,7 +69,7 @@ def as_array(x: Any, name: str = "x") -> np.ndarray:
     >>> as_array([[1.0, 2.0], [3.0, 4.0]], "x").shape
     (2, 2)
     """
-    if type(x) is np.ndarray and x.dtype.isnative and x.dtype.kind != "O":
+    if type(x) is _ndarray and x.dtype in _CODES:
         return x
     return _as_array_slowly(x, name)
 

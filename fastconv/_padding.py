@@ -144,6 +144,12 @@ def normalize_pairs(value: Any, rank: int, name: str) -> Pairs:
     """
     if type(value) is int and 0 <= value <= _LARGEST:
         return ((value, value),) * rank
+    if type(value) is tuple and len(value) == rank:
+        for entry in value:
+            if type(entry) is not int or not 0 <= entry <= _LARGEST:
+                break
+        else:
+            return tuple([(entry, entry) for entry in value])
     number = _as_index(value)
     if number is None:
         wanted = f"an int, a tuple of {rank} ints, or {rank} (before, after) pairs"
@@ -297,8 +303,10 @@ def output_size(
         If that is negative: the kernel does not fit, by more than a stride.
     """
     sizes = tuple(
-        (i + p[0] + p[1] - d * (k - 1) - 1) // s + 1
-        for i, k, s, p, d in zip(in_size, kernel, stride, padding, dilation)
+        [
+            (i + p[0] + p[1] - d * (k - 1) - 1) // s + 1
+            for i, k, s, p, d in zip(in_size, kernel, stride, padding, dilation)
+        ]
     )
     if sizes and min(sizes) < 0:
         padded = tuple(i + before + after for i, (before, after) in zip(in_size, padding))
