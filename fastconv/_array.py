@@ -94,7 +94,8 @@ def _as_array_slowly(x: Any, name: str) -> np.ndarray:
             ) from None
         except (TypeError, RuntimeError) as error:
             raise TypeError(f"{name} must be an array, got {_described(x)}: {error}") from None
-    if array.dtype.kind in "OSUMm" or array.dtype.names is not None:
+    # Tested by type, not kind: the dtypes of ml_dtypes have kind "V" as well.
+    if array.dtype.kind in "OSUMm" or issubclass(array.dtype.type, np.void):
         raise TypeError(
             f"{name} must be an array of numbers, got {_described(x)} with dtype {array.dtype}"
         )
@@ -168,7 +169,8 @@ def bfloat16() -> np.dtype[Any]:
         raise ImportError(
             "bfloat16 arrays need the package ml_dtypes: python -m pip install ml_dtypes"
         ) from None
-    return np.dtype(ml_dtypes.bfloat16)
+    dtype: np.dtype[Any] = np.dtype(ml_dtypes.bfloat16)
+    return dtype
 
 
 def dtype_code(array: np.ndarray, name: str = "x") -> str:

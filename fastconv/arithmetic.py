@@ -231,14 +231,11 @@ class ReceptiveField(NamedTuple):
         >>> receptive_field([(3, 2, 1), (3, 2, 1)]).window(0)
         (-3, 3)
         """
-        if not isinstance(self.size, tuple):
-            size, jump, offset = ((value,) for value in self)
-        else:
-            size, jump, offset = self
+        scalar = not isinstance(self.size, tuple)
+        size, jump, offset = ((v,) if isinstance(v, int) else v for v in self)
         positions = normalize_tuple(position, len(size), "position")
         first = tuple(o + n * j for o, n, j in zip(offset, positions, jump))
         last = tuple(f + s - 1 for f, s in zip(first, size))
-        scalar = not isinstance(self.size, tuple)
         return _unwrapped(first, scalar), _unwrapped(last, scalar)
 
 

@@ -427,9 +427,12 @@ class _Windows:
         self.count = output_size(space, kernel, self.stride, self.pads, self.dilation)
         self.padded = tuple(i + before + after for i, (before, after) in zip(space, self.pads))
 
-    def tap(self, place: tuple[int, ...]) -> tuple[slice, ...]:
-        """Where the tap at `place` of the kernel meets the padded input, window by window."""
-        return tuple(
+    def tap(self, place: tuple[int, ...], leading: int) -> tuple[slice, ...]:
+        """Where the tap at `place` of the kernel meets the padded input, window by window.
+
+        An index for an array with `leading` axes before the spatial ones.
+        """
+        return (slice(None),) * leading + tuple(
             slice(m * d, m * d + s * (n - 1) + 1, s) if n else slice(0, 0)
             for m, d, s, n in zip(place, self.dilation, self.stride, self.count)
         )
@@ -493,7 +496,7 @@ def unfold(
     padded = _zero_padded(array, windows.pads, at)
     columns = np.empty((*array.shape[:at], *kernel, *windows.count), array.dtype)
     for place in np.ndindex(kernel):
-        columns[(slice(None),) * at + place] = padded[(..., *windows.tap(place))]
+        columns[(slice(None),) * at + place] = padded[windows.tap(place, at)]
     rows = array.shape[at - 1] * prod(kernel)
     return columns.reshape(*array.shape[: at - 1], rows, prod(windows.count))
 
@@ -559,6 +562,8 @@ def fold(
     narrow = array.dtype.itemsize < 4 and array.dtype.kind not in "biu"
     total = np.zeros((*lead, *windows.padded), np.float32 if narrow else array.dtype)
     for place in np.ndindex(kernel):
-        total[(..., *windows.tap(place))] += patches[(slice(None),) * len(lead) + place]
+        total[windows.tap(place, len(lead))] += patches[(slice(None),) * len(lead) + place]
     inside = tuple(slice(before, before + i) for i, (before, _) in zip(space, windows.pads))
-    return np.ascontiguousarray(total[(..., *inside)]).astype(array.dtype, copy=False)
+    return np.ascontiguousarray(total[(slice(None),) * len(lead) + inside]).astype(
+        array.dtype, copy=False
+    )
