@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+
 from fastconv import _padding
 
 ONE = (1, 1)
