@@ -203,7 +203,7 @@ def same_pairs(
     The odd cell goes after the data (ONNX's SAME_UPPER), or before it with `lower` (SAME_LOWER).
     """
     pairs = []
-    for i, k, s, d in zip(in_size, kernel, stride, dilation):
+    for i, k, s, d in zip(in_size, kernel, stride, dilation, strict=True):
         total = max((-(-i // s) - 1) * s + d * (k - 1) + 1 - i, 0)
         half = total // 2
         pairs.append((total - half, half) if lower else (half, total - half))
@@ -259,10 +259,10 @@ def normalize_padding(
     if padding == "valid":
         return ((0, 0),) * rank
     if padding == "causal" and not transposed:
-        return tuple((d * (k - 1), 0) for k, d in zip(kernel, dilation))
+        return tuple((d * (k - 1), 0) for k, d in zip(kernel, dilation, strict=True))
     if padding in ("same", "same_lower"):
         if transposed:
-            in_size = [i * s for i, s in zip(in_size, stride)]
+            in_size = [i * s for i, s in zip(in_size, stride, strict=True)]
         return same_pairs(in_size, kernel, stride, dilation, padding == "same_lower")
     words = [w for w in _PADDING_WORDS if not (transposed and w == "causal")]
     raise ValueError(
@@ -277,7 +277,7 @@ def normalize_output_padding(
 ) -> tuple[int, ...]:
     """`output_padding` per axis, each smaller than the stride or the dilation of its axis."""
     result = normalize_tuple(value, len(stride), name)
-    for extra, s, d in zip(result, stride, dilation):
+    for extra, s, d in zip(result, stride, dilation, strict=True):
         if extra and extra >= max(s, d):
             raise ValueError(
                 f"{name} must be smaller than stride or dilation, got {reprlib.repr(value)} "
@@ -305,12 +305,14 @@ def output_size(
     sizes = tuple(
         [
             (i + p[0] + p[1] - d * (k - 1) - 1) // s + 1
-            for i, k, s, p, d in zip(in_size, kernel, stride, padding, dilation)
+            for i, k, s, p, d in zip(in_size, kernel, stride, padding, dilation, strict=True)
         ]
     )
     if sizes and min(sizes) < 0:
-        padded = tuple(i + before + after for i, (before, after) in zip(in_size, padding))
-        extent = tuple(d * (k - 1) + 1 for k, d in zip(kernel, dilation))
+        padded = tuple(
+            i + before + after for i, (before, after) in zip(in_size, padding, strict=True)
+        )
+        extent = tuple(d * (k - 1) + 1 for k, d in zip(kernel, dilation, strict=True))
         raise ValueError(
             f"the dilated kernel must fit into the padded input: kernel {tuple(kernel)} with "
             f"dilation {tuple(dilation)} covers {extent}, the padded input has {padded} "
@@ -338,7 +340,9 @@ def transposed_output_size(
     """
     sizes = tuple(
         (i - 1) * s - p[0] - p[1] + d * (k - 1) + 1 + extra
-        for i, k, s, p, d, extra in zip(in_size, kernel, stride, padding, dilation, output_padding)
+        for i, k, s, p, d, extra in zip(
+            in_size, kernel, stride, padding, dilation, output_padding, strict=True
+        )
     )
     if sizes and min(sizes) < 0:
         raise ValueError(

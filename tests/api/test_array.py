@@ -87,7 +87,7 @@ def test_a_failing_dlpack_export_falls_back_on_the_array_protocol():
 
     data = np.arange(3.0)
     assert shares(as_array(Both(data, error=BufferError("no")), "x"), data)
-    with pytest.raises(TypeError, match="weight must be .*through DLPack, got Exporter: no"):
+    with pytest.raises(TypeError, match=r"weight must be .*through DLPack, got Exporter: no"):
         as_array(Exporter(data, error=BufferError("no")), "weight")
 
 
@@ -135,7 +135,7 @@ def test_dtype_code_of_bfloat16():
     x = np.zeros(2, ml_dtypes.bfloat16)
     assert as_array(x, "x") is x
     assert dtype_code(x) == dtype_code(x) == "bf16"
-    with pytest.raises(TypeError, match="weight must have dtype .*got float8_e5m2"):
+    with pytest.raises(TypeError, match=r"weight must have dtype .*got float8_e5m2"):
         dtype_code(np.zeros(2, ml_dtypes.float8_e5m2), "weight")
 
 
@@ -148,7 +148,7 @@ def test_dtype_code_refusals(dtype):
 
 
 def test_dtype_code_refuses_foreign_byte_order():
-    with pytest.raises(TypeError, match="bias must have .*in foreign byte order"):
+    with pytest.raises(TypeError, match=r"bias must have .*in foreign byte order"):
         dtype_code(np.zeros(1, np.dtype("f4").newbyteorder()), "bias")
 
 
@@ -212,10 +212,10 @@ class TestTorch:
 
     def test_refusals(self):
         torch = self.torch
-        with pytest.raises(ValueError, match="weight must be in CPU memory, .*device 'meta'"):
+        with pytest.raises(ValueError, match=r"weight must be in CPU memory, .*device 'meta'"):
             as_array(torch.zeros(2, device="meta"), "weight")
-        with pytest.raises(TypeError, match="weight must be a dense tensor, .*sparse_coo"):
+        with pytest.raises(TypeError, match=r"weight must be a dense tensor, .*sparse_coo"):
             as_array(torch.zeros(2).to_sparse(), "weight")
         if hasattr(torch, "float8_e4m3fn"):
-            with pytest.raises(TypeError, match="weight must have a dtype NumPy knows.*float8"):
+            with pytest.raises(TypeError, match=r"weight must have a dtype NumPy knows.*float8"):
                 as_array(torch.zeros(2, dtype=torch.float8_e4m3fn), "weight")

@@ -77,7 +77,7 @@ def test_rank_one_tensors_are_factored_exactly(shape):
     result = la.separate(kernel)
     assert result.rank_one
     assert result.relative_error < 1e-14
-    for factor, vector in zip(result.factors, vectors):
+    for factor, vector in zip(result.factors, vectors, strict=True):
         cosine = factor[0] @ vector / np.linalg.norm(factor[0]) / np.linalg.norm(vector)
         assert abs(cosine) == pytest.approx(1)
 
@@ -178,7 +178,10 @@ def correlate_channels(x, weight, stride, pairs, dilation, groups):
     """A convolution out of scipy.signal.correlate: one plane at a time, dilated by hand."""
     rank = weight.ndim - 2
     spread = np.zeros(
-        (*weight.shape[:2], *(d * (k - 1) + 1 for k, d in zip(weight.shape[2:], dilation)))
+        (
+            *weight.shape[:2],
+            *(d * (k - 1) + 1 for k, d in zip(weight.shape[2:], dilation, strict=True)),
+        )
     )
     spread[(..., *(slice(None, None, d) for d in dilation))] = weight
     padded = np.pad(x, ((0, 0), *pairs))
@@ -218,9 +221,9 @@ def test_the_matrix_is_the_convolution_and_its_transpose_the_adjoint(geometry):
     out_size = wanted.shape[1:]
     exact = tuple(
         (o - 1) * s - sum(p) + d * (k - 1) + 1
-        for o, s, p, d, k in zip(out_size, stride, pairs, dilation, kernel)
+        for o, s, p, d, k in zip(out_size, stride, pairs, dilation, kernel, strict=True)
     )
-    extra = tuple(n - e for n, e in zip(size, exact))
+    extra = tuple(n - e for n, e in zip(size, exact, strict=True))
     back = la.conv_matrix(
         weight, out_size, stride, pairs, dilation, groups, transposed=True, output_padding=extra
     )
@@ -273,7 +276,7 @@ def upsampled(x, factor, kernel):
         tuple(f // 2 for f in factor),
         transposed=True,
     )
-    return (matrix @ x.ravel()).reshape([n * f for n, f in zip(x.shape, factor)])
+    return (matrix @ x.ravel()).reshape([n * f for n, f in zip(x.shape, factor, strict=True)])
 
 
 @pytest.mark.parametrize("factor", [(2,), (3,), (2, 2), (3, 4), (5, 1), (2, 3, 2)])
@@ -281,7 +284,8 @@ def test_bilinear_weights_interpolate_at_pixel_centres(factor):
     x = np.random.default_rng(5).standard_normal((6, 5, 4)[: len(factor)])
     got = upsampled(x, factor, la.bilinear_kernel(1, factor, dtype=np.float64))
     places = np.meshgrid(
-        *((np.arange(n * f) + 0.5) / f - 0.5 for n, f in zip(x.shape, factor)), indexing="ij"
+        *((np.arange(n * f) + 0.5) / f - 0.5 for n, f in zip(x.shape, factor, strict=True)),
+        indexing="ij",
     )
     # Beyond the border the input is continued by zeros.
     around = np.pad(x, 1)
@@ -435,5 +439,5 @@ class TestTorch:
             weight, bias, mean, var, 1e-5, gamma, beta, transpose=transposed
         )
         got = la.fold_batch_norm(weight, bias, mean, var, gamma, beta, transposed=transposed)
-        for ours, theirs in zip(got, wanted):
+        for ours, theirs in zip(got, wanted, strict=True):
             assert np.allclose(ours, theirs.detach().numpy(), rtol=1e-5, atol=1e-6)

@@ -127,7 +127,7 @@ def test_a_bare_pair_for_one_axis_is_refused_with_a_hint():
 
 
 def test_causal_is_refused_for_a_transposed_convolution():
-    with pytest.raises(ValueError, match="padding .*'valid' for a transposed.*got 'causal'"):
+    with pytest.raises(ValueError, match=r"padding .*'valid' for a transposed.*got 'causal'"):
         pads("causal", transposed=True)
 
 

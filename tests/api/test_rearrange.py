@@ -1,4 +1,4 @@
-"""`fastconv.rearrange` against the definitions, written as loops or with scipy; torch if present."""
+"""`fastconv.rearrange` against its definitions, as loops or through scipy; torch if present."""
 
 import itertools
 
@@ -57,7 +57,7 @@ def test_channel_shuffle_refusals():
         fr.channel_shuffle(x, 0)
     with pytest.raises(TypeError, match="groups must be"):
         fr.channel_shuffle(x, 2.0)
-    with pytest.raises(ValueError, match="layout must be one of 'NCL', .*got 'CHW'"):
+    with pytest.raises(ValueError, match=r"layout must be one of 'NCL', .*got 'CHW'"):
         fr.channel_shuffle(x, 2, layout="CHW")
     with pytest.raises(ValueError, match=r"x must have a batch axis.*'NCDHW', got shape"):
         fr.channel_shuffle(x, 2, layout="NCDHW")
@@ -74,12 +74,12 @@ def depth_to_space_by_loops(x, factors, mode):
     batch, channels, *space = x.shape
     blocks = int(np.prod(factors))
     depth = channels // blocks
-    out = np.zeros((batch, depth, *(s * f for s, f in zip(space, factors))), x.dtype)
+    out = np.zeros((batch, depth, *(s * f for s, f in zip(space, factors, strict=True))), x.dtype)
     for n, c in itertools.product(range(batch), range(depth)):
         for place in np.ndindex(*space):
             for number, offset in enumerate(np.ndindex(*factors)):
                 source = number * depth + c if mode == "DCR" else c * blocks + number
-                target = tuple(p * f + o for p, f, o in zip(place, factors, offset))
+                target = tuple(p * f + o for p, f, o in zip(place, factors, offset, strict=True))
                 out[(n, c, *target)] = x[(n, source, *place)]
     return out
 
@@ -132,7 +132,7 @@ def test_pixel_shuffle_of_one_dimension():
 
 def test_depth_and_space_refusals():
     x = np.zeros((1, 6, 4, 5))
-    with pytest.raises(ValueError, match="block_size must divide the channels .*4, got 2 and 6"):
+    with pytest.raises(ValueError, match=r"block_size must divide the channels .*4, got 2 and 6"):
         fr.depth_to_space(x, 2)
     with pytest.raises(ValueError, match="upscale_factor must divide the channels"):
         fr.pixel_shuffle(x, 2)
@@ -186,12 +186,20 @@ def test_the_examples_of_the_tensorflow_operator():
 def test_space_to_batch_takes_every_bth_cell(space):
     rank = len(space)
     block, pads = (2, 3, 2)[:rank], ((1, 0), (0, 0), (2, 1))[:rank]
-    pads = tuple((b, a + (-(s + b + a)) % k) for s, k, (b, a) in zip(space, block, pads))
+    pads = tuple(
+        (b, a + (-(s + b + a)) % k) for s, k, (b, a) in zip(space, block, pads, strict=True)
+    )
     x = numbered((2, 3, *space)) + 1
     padded = np.pad(x, ((0, 0), (0, 0), *pads))
     wanted = np.concatenate(
         [
-            padded[(slice(None), slice(None), *(slice(o, None, b) for o, b in zip(at, block)))]
+            padded[
+                (
+                    slice(None),
+                    slice(None),
+                    *(slice(o, None, b) for o, b in zip(at, block, strict=True)),
+                )
+            ]
             for at in np.ndindex(*block)
         ]
     )
@@ -251,11 +259,13 @@ GEOMETRIES = [
 
 def unfold_by_loops(x, kernel, dilation, pairs, stride):
     padded = np.pad(x, ((0, 0), (0, 0), *pairs))
-    extents = [d * (k - 1) + 1 for k, d in zip(kernel, dilation)]
-    starts = [range(0, n - e + 1, s) for n, e, s in zip(padded.shape[2:], extents, stride)]
+    extents = [d * (k - 1) + 1 for k, d in zip(kernel, dilation, strict=True)]
+    starts = [
+        range(0, n - e + 1, s) for n, e, s in zip(padded.shape[2:], extents, stride, strict=True)
+    ]
     columns = []
     for start in itertools.product(*starts):
-        window = tuple(slice(a, a + e, d) for a, e, d in zip(start, extents, dilation))
+        window = tuple(slice(a, a + e, d) for a, e, d in zip(start, extents, dilation, strict=True))
         columns.append(padded[(slice(None), slice(None), *window)].reshape(len(x), -1))
     return np.stack(columns, -1)
 
