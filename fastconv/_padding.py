@@ -145,11 +145,23 @@ def normalize_pairs(value: Any, rank: int, name: str) -> Pairs:
     if type(value) is int and 0 <= value <= _LARGEST:
         return ((value, value),) * rank
     if type(value) is tuple and len(value) == rank:
+        plain = []
         for entry in value:
-            if type(entry) is not int or not 0 <= entry <= _LARGEST:
+            pair = (entry, entry) if type(entry) is int else entry
+            if type(pair) is not tuple or len(pair) != 2:
                 break
+            before, after = pair
+            if type(before) is not int or type(after) is not int:
+                break
+            if not (0 <= before <= _LARGEST and 0 <= after <= _LARGEST):
+                break
+            plain.append(pair)
         else:
-            return tuple([(entry, entry) for entry in value])
+            return tuple(plain)
+    return _normalize_pairs_slowly(value, rank, name)
+
+
+def _normalize_pairs_slowly(value: Any, rank: int, name: str) -> Pairs:
     number = _as_index(value)
     if number is None:
         wanted = f"an int, a tuple of {rank} ints, or {rank} (before, after) pairs"
@@ -331,7 +343,8 @@ def transposed_output_size(
 ) -> tuple[int, ...]:
     """Output cells per axis of a transposed convolution; all arguments normalised.
 
-    ``(i - 1)*s - before - after + d*(k - 1) + 1 + output_padding``; zero is a legal size.
+    ``(i - 1)*s - before - after + d*(k - 1) + 1 + output_padding``; zero is a legal size, and what
+    an axis without input cells gives.
 
     Raises
     ------
@@ -339,7 +352,7 @@ def transposed_output_size(
         If that is negative: the padding crops more than there is.
     """
     sizes = tuple(
-        (i - 1) * s - p[0] - p[1] + d * (k - 1) + 1 + extra
+        (i - 1) * s - p[0] - p[1] + d * (k - 1) + 1 + extra if i else 0
         for i, k, s, p, d, extra in zip(
             in_size, kernel, stride, padding, dilation, output_padding, strict=True
         )
