@@ -7,6 +7,7 @@ Every runner of a group computes the same numbers, zero outside, output the size
 from __future__ import annotations
 
 import zlib
+from functools import lru_cache
 
 import numpy as np
 import pytest
@@ -48,6 +49,17 @@ def kernels(kind: str, dtype) -> tuple[np.ndarray, ...]:
     return tuple(np.ascontiguousarray(kernel, dtype) for kernel in found)
 
 
+@lru_cache(maxsize=1)
+def picture_data(kind: str, dtype: str):
+    """Picture, correlation kernels and float64 result of a case."""
+    picture, planes = random("picture", PICTURE, dtype), kernels(kind, dtype)
+    exact = np.stack([
+        signal.fftconvolve(picture.astype(float), turned(kernel.astype(float), 2), mode="same")
+        for kernel in planes
+    ])
+    return picture, planes, exact
+
+
 def picture_runners(kind: str) -> list[str]:
     names = ["fastconv.correlate", "fastconv.convolve", "scipy.fftconvolve"]
     if kind in ("gaussian15", "sobel") or int(kind) <= MAX_DIRECT_KERNEL:
@@ -74,12 +86,7 @@ def fastconv_same(weight: np.ndarray, *, convolve: bool):
 
 @pytest.mark.parametrize(("kind", "dtype", "runner"), PICTURE_CASES)
 def test_picture(kind, dtype, runner, timed):
-    picture = random("picture", PICTURE, dtype)
-    planes = kernels(kind, dtype)
-    exact = np.stack([
-        signal.fftconvolve(picture.astype(float), turned(kernel.astype(float), 2), mode="same")
-        for kernel in planes
-    ])
+    picture, planes, exact = picture_data(kind, dtype)
     if runner.startswith("fastconv."):
         conv = fastconv_same(np.stack(planes)[:, None], convolve=runner == "fastconv.convolve")
         x = picture[None, None]
