@@ -1,0 +1,450 @@
+"""The only boundary to C: buffers in, one call without the GIL, a status becomes an exception.
+
+Arrays reach this module as ndarrays whose dtype and shape the caller has checked, float16 and bfloat16
+ones viewed as uint16. Nothing here loops over samples.
+"""
+
+from cpython.buffer cimport (
+    PyBUF_FORMAT, PyBUF_STRIDES, PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer,
+)
+from libc.stdint cimport int64_t
+from libc.string cimport memset
+
+cdef extern from "fastconv.h" nogil:
+    enum: FC_MAX_SPATIAL
+
+    ctypedef enum fc_status:
+        FC_OK
+        FC_INVALID_ARGUMENT
+        FC_OVERFLOW
+        FC_UNSUPPORTED
+        FC_OUT_OF_MEMORY
+
+    ctypedef enum fc_dtype:
+        FC_F32
+        FC_F64
+        FC_F16
+        FC_BF16
+
+    ctypedef enum fc_operation:
+        FC_CONV
+        FC_CONV_TRANSPOSED
+        FC_CONV_DEFORM
+        FC_CONV_SEPARABLE
+
+    ctypedef enum fc_pad_mode:
+        FC_PAD_ZEROS
+        FC_PAD_REFLECT
+        FC_PAD_REPLICATE
+        FC_PAD_CIRCULAR
+
+    ctypedef enum fc_activation:
+        FC_ACT_NONE
+        FC_ACT_RELU
+        FC_ACT_LEAKY_RELU
+        FC_ACT_CLIP
+        FC_ACT_SIGMOID
+        FC_ACT_TANH
+        FC_ACT_SILU
+        FC_ACT_HARDSWISH
+
+    ctypedef enum fc_precision:
+        FC_PRECISION_HIGHEST
+        FC_PRECISION_HIGH
+        FC_PRECISION_MEDIUM
+
+    ctypedef struct fc_problem:
+        fc_dtype dtype
+        fc_operation operation
+        int spatial_rank
+        int64_t batch, in_ch, out_ch, groups
+        int64_t in_size[3]
+        int64_t kernel[3]
+        int64_t stride[3]
+        int64_t dilation[3]
+        int64_t pad_before[3]
+        int64_t pad_after[3]
+        int64_t output_padding[3]
+        fc_pad_mode pad_mode
+        fc_activation activation
+        double activation_param[2]
+        fc_precision precision
+        bint has_bias, has_residual
+        bint x_channels_last, out_channels_last
+        bint weights_unsafe
+        int64_t depth_multiplier, offset_groups
+
+    ctypedef struct fc_tensor:
+        void *data
+        int64_t stride[5]
+
+    ctypedef struct fc_weight_view:
+        const void *data
+        int64_t stride[6]
+
+    ctypedef struct fc_tensors:
+        fc_tensor x, out, residual
+        const void *bias
+        fc_tensor offset, mask
+
+    ctypedef struct fc_plan:
+        pass
+
+    ctypedef struct fc_weights:
+        pass
+
+    ctypedef struct fc_plan_info:
+        const char *algorithm
+        const char *kernel
+        double flops, estimated_seconds
+        size_t workspace_bytes, packed_bytes
+        int64_t out_size[3]
+        int candidate_count
+
+    ctypedef struct fc_candidate:
+        const char *algorithm
+        const char *kernel
+        double estimated_seconds
+        const char *rejected
+
+    ctypedef struct fc_cpu_info:
+        const char *isa
+        const char *isa_found
+        const char *brand
+        size_t l1d_bytes, l2_bytes, l3_bytes
+        int logical_cores
+        double cgroup_cores
+        bint openmp, amx_permitted
+
+    fc_problem fc_problem_default(fc_dtype dtype, int spatial_rank)
+    fc_status fc_plan_create(const fc_problem *problem, const char *algorithm, fc_plan **plan)
+    void fc_plan_free(fc_plan *plan)
+    fc_plan_info fc_plan_describe(const fc_plan *plan)
+    fc_status fc_plan_candidate(const fc_plan *plan, int index, fc_candidate *candidate)
+    fc_status fc_weights_pack(const fc_plan *plan, const fc_weight_view *weight,
+                              const fc_weight_view *pointwise, fc_weights **weights)
+    bint fc_weights_match(const fc_weights *weights, const fc_plan *plan)
+    size_t fc_weights_bytes(const fc_weights *weights)
+    void fc_weights_free(fc_weights *weights)
+    fc_status fc_plan_run(const fc_plan *plan, const fc_weights *weights,
+                          const fc_tensors *tensors, int threads)
+    int fc_algorithm_count()
+    const char *fc_algorithm_name(int index)
+    int fc_kernel_count()
+    const char *fc_kernel_name(int index)
+    bint fc_kernel_available(int index)
+    fc_cpu_info fc_cpu_query()
+    void fc_set_num_threads(int threads)
+    int fc_get_num_threads()
+    const char *fc_last_error()
+    const char *fc_version()
+
+
+# The words of the Python interface and the numbers C knows them by.
+DTYPES = {"f32": FC_F32, "f64": FC_F64, "f16": FC_F16, "bf16": FC_BF16}
+OPERATIONS = {
+    "conv": FC_CONV,
+    "conv_transpose": FC_CONV_TRANSPOSED,
+    "deform_conv": FC_CONV_DEFORM,
+    "separable_conv": FC_CONV_SEPARABLE,
+}
+PADDING_MODES = {
+    "zeros": FC_PAD_ZEROS,
+    "reflect": FC_PAD_REFLECT,
+    "replicate": FC_PAD_REPLICATE,
+    "circular": FC_PAD_CIRCULAR,
+}
+ACTIVATIONS = {
+    None: FC_ACT_NONE,
+    "relu": FC_ACT_RELU,
+    "leaky_relu": FC_ACT_LEAKY_RELU,
+    "clip": FC_ACT_CLIP,
+    "sigmoid": FC_ACT_SIGMOID,
+    "tanh": FC_ACT_TANH,
+    "silu": FC_ACT_SILU,
+    "hardswish": FC_ACT_HARDSWISH,
+}
+PRECISIONS = {
+    "highest": FC_PRECISION_HIGHEST,
+    "high": FC_PRECISION_HIGH,
+    "medium": FC_PRECISION_MEDIUM,
+}
+
+
+cdef int check(fc_status status) except -1:
+    """Turn a status into the exception it stands for."""
+    if status == FC_OK:
+        return 0
+    message = fc_last_error().decode("utf-8", "replace")
+    if status == FC_OUT_OF_MEMORY:
+        raise MemoryError(message)
+    if status == FC_OVERFLOW:
+        raise OverflowError(message)
+    raise ValueError(message)
+
+
+cdef class _View:
+    """One array held through the buffer protocol, read as batch, channel, depth, height, width."""
+
+    cdef Py_buffer buffer
+    cdef bint held
+
+    def __cinit__(self):
+        self.held = False
+
+    def __dealloc__(self):
+        if self.held:
+            PyBuffer_Release(&self.buffer)
+
+    cdef int hold(self, object array, bint writable, const char *name) except -1:
+        PyObject_GetBuffer(array, &self.buffer, PyBUF_STRIDES | (PyBUF_WRITABLE if writable else 0))
+        self.held = True
+        cdef int axis
+        for axis in range(self.buffer.ndim):
+            if self.buffer.strides[axis] % self.buffer.itemsize:
+                raise ValueError(
+                    f"{name.decode()}: strides {array.strides} are no multiples of the item size"
+                )
+        return 0
+
+    cdef int64_t stride(self, int axis) noexcept:
+        return self.buffer.strides[axis] // self.buffer.itemsize
+
+    cdef fc_tensor tensor(self, int spatial_rank, bint channels_last) noexcept:
+        """batched (rank + 2 axes) or not (rank + 1); channels before or after the spatial axes"""
+        cdef fc_tensor out
+        memset(&out, 0, sizeof(out))
+        cdef int batched = self.buffer.ndim == spatial_rank + 2
+        cdef int axis
+        cdef int first = batched + (0 if channels_last else 1)
+        out.data = self.buffer.buf
+        if batched:
+            out.stride[0] = self.stride(0)
+        out.stride[1] = self.stride(self.buffer.ndim - 1 if channels_last else batched)
+        for axis in range(spatial_rank):
+            out.stride[5 - spatial_rank + axis] = self.stride(first + axis)
+        return out
+
+    cdef fc_weight_view weight(self, int64_t groups, bint transposed, bint flip) noexcept:
+        """(C_out, C_in/groups, *kernel), or (C_in, C_out/groups, *kernel) when transposed"""
+        cdef fc_weight_view out
+        memset(&out, 0, sizeof(out))
+        cdef int axis, at
+        cdef int rank = self.buffer.ndim - 2
+        cdef char *data = <char *> self.buffer.buf
+        out.stride[0] = self.buffer.shape[0] // groups * self.stride(0)
+        out.stride[1] = self.stride(1 if transposed else 0)
+        out.stride[2] = self.stride(0 if transposed else 1)
+        for axis in range(rank):
+            at = 6 - rank + axis
+            out.stride[at] = self.stride(2 + axis)
+            if flip:
+                data += (self.buffer.shape[2 + axis] - 1) * self.buffer.strides[2 + axis]
+                out.stride[at] = -out.stride[at]
+        out.data = data
+        return out
+
+
+cdef int spatial(int64_t *to, object values, int rank) except -1:
+    """Spread `rank` values over the last of the three spatial axes."""
+    cdef int axis
+    for axis in range(rank):
+        to[3 - rank + axis] = values[axis]
+    return 0
+
+
+cdef class Plan:
+    """A convolution of one shape, and the kernel that will run it."""
+
+    cdef fc_plan *plan
+    cdef fc_plan_info info
+    cdef fc_problem problem
+
+    def __cinit__(
+        self, *, dtype, operation, rank, batch, in_ch, out_ch, groups, in_size, kernel, stride,
+        dilation, padding, output_padding=None, padding_mode="zeros", activation=None,
+        activation_params=(0.0, 0.0), precision="highest", has_bias=False, has_residual=False,
+        x_channels_last=False, out_channels_last=False, weights_unsafe=False, depth_multiplier=1,
+        offset_groups=1, algorithm="auto",
+    ):
+        cdef fc_problem *p = &self.problem
+        cdef int spatial_rank = rank
+        p[0] = fc_problem_default(DTYPES[dtype], spatial_rank)
+        p.operation = OPERATIONS[operation]
+        p.batch, p.in_ch, p.out_ch, p.groups = batch, in_ch, out_ch, groups
+        spatial(p.in_size, in_size, spatial_rank)
+        spatial(p.kernel, kernel, spatial_rank)
+        spatial(p.stride, stride, spatial_rank)
+        spatial(p.dilation, dilation, spatial_rank)
+        spatial(p.pad_before, [pair[0] for pair in padding], spatial_rank)
+        spatial(p.pad_after, [pair[1] for pair in padding], spatial_rank)
+        if output_padding is not None:
+            spatial(p.output_padding, output_padding, spatial_rank)
+        p.pad_mode = PADDING_MODES[padding_mode]
+        p.activation = ACTIVATIONS[activation]
+        p.activation_param[0], p.activation_param[1] = activation_params
+        p.precision = PRECISIONS[precision]
+        p.has_bias, p.has_residual = has_bias, has_residual
+        p.x_channels_last, p.out_channels_last = x_channels_last, out_channels_last
+        p.weights_unsafe = weights_unsafe
+        p.depth_multiplier, p.offset_groups = depth_multiplier, offset_groups
+        name = algorithm.encode()
+        check(fc_plan_create(p, name, &self.plan))
+        self.info = fc_plan_describe(self.plan)
+
+    def __dealloc__(self):
+        fc_plan_free(self.plan)
+
+    @property
+    def algorithm(self):
+        return self.info.algorithm.decode()
+
+    @property
+    def kernel(self):
+        return self.info.kernel.decode()
+
+    @property
+    def flops(self):
+        return self.info.flops
+
+    @property
+    def estimated_seconds(self):
+        return self.info.estimated_seconds
+
+    @property
+    def workspace_bytes(self):
+        return self.info.workspace_bytes
+
+    @property
+    def packed_bytes(self):
+        return self.info.packed_bytes
+
+    @property
+    def out_size(self):
+        """Spatial size of the output."""
+        cdef int rank = self.problem.spatial_rank
+        return tuple(self.info.out_size[3 - rank + axis] for axis in range(rank))
+
+    def candidates(self):
+        """(algorithm, kernel, estimated seconds, why rejected or None) of every algorithm asked."""
+        cdef fc_candidate candidate
+        found = []
+        for index in range(self.info.candidate_count):
+            check(fc_plan_candidate(self.plan, index, &candidate))
+            why = None if candidate.rejected == NULL else candidate.rejected.decode()
+            found.append(
+                (candidate.algorithm.decode(), candidate.kernel.decode(), candidate.estimated_seconds, why)
+            )
+        return found
+
+    def pack(self, weight, pointwise=None, *, bint flip=False):
+        """Weights in the form this plan's kernel reads."""
+        cdef Weights packed = Weights.__new__(Weights)
+        cdef _View view = _View(), second_view = _View()
+        cdef fc_weight_view first, second
+        cdef fc_weight_view *second_pointer = NULL
+        cdef fc_status status
+        cdef bint transposed = self.problem.operation == FC_CONV_TRANSPOSED
+        cdef bint separable = self.problem.operation == FC_CONV_SEPARABLE
+        view.hold(weight, False, b"weight")
+        first = view.weight(self.problem.in_ch if separable else self.problem.groups, transposed, flip)
+        if separable:
+            second_view.hold(pointwise, False, b"pointwise_weight")
+            second = second_view.weight(1, False, False)
+            second_pointer = &second
+        with nogil:
+            status = fc_weights_pack(self.plan, &first, second_pointer, &packed.weights)
+        check(status)
+        return packed
+
+    def accepts(self, Weights weights not None):
+        """Whether weights packed by another plan serve this one."""
+        return fc_weights_match(weights.weights, self.plan)
+
+    def run(self, Weights weights not None, x, out, bias=None, residual=None, offset=None, mask=None,
+            *, bint channels_last=False, int threads=0):
+        """Compute into out; arrays as described at the head of this module."""
+        cdef fc_tensors tensors
+        cdef int rank = self.problem.spatial_rank
+        cdef fc_status status
+        cdef _View x_view = _View(), out_view = _View()
+        cdef _View bias_view, residual_view, offset_view, mask_view
+        memset(&tensors, 0, sizeof(tensors))
+        x_view.hold(x, False, b"x")
+        out_view.hold(out, True, b"out")
+        tensors.x = x_view.tensor(rank, channels_last)
+        tensors.out = out_view.tensor(rank, channels_last)
+        if bias is not None:
+            bias_view = _View()
+            bias_view.hold(bias, False, b"bias")
+            tensors.bias = bias_view.buffer.buf
+        if residual is not None:
+            residual_view = _View()
+            residual_view.hold(residual, False, b"residual")
+            tensors.residual = residual_view.tensor(rank, channels_last)
+        if offset is not None:
+            offset_view = _View()
+            offset_view.hold(offset, False, b"offset")
+            tensors.offset = offset_view.tensor(rank, channels_last)
+        if mask is not None:
+            mask_view = _View()
+            mask_view.hold(mask, False, b"mask")
+            tensors.mask = mask_view.tensor(rank, channels_last)
+        with nogil:
+            status = fc_plan_run(self.plan, weights.weights, &tensors, threads)
+        check(status)
+
+
+cdef class Weights:
+    """Packed weights; immutable, shared by every plan that accepts them."""
+
+    cdef fc_weights *weights
+
+    def __dealloc__(self):
+        fc_weights_free(self.weights)
+
+    @property
+    def nbytes(self):
+        return fc_weights_bytes(self.weights)
+
+
+def algorithms():
+    """Names of the algorithms of this build, as `algorithm=` takes them."""
+    return [fc_algorithm_name(index).decode() for index in range(fc_algorithm_count())]
+
+
+def kernels():
+    """(name, whether this CPU and FASTCONV_ISA allow it) of every kernel of this build."""
+    return [
+        (fc_kernel_name(index).decode(), bool(fc_kernel_available(index)))
+        for index in range(fc_kernel_count())
+    ]
+
+
+def cpu():
+    """What the machine is, as a dict."""
+    cdef fc_cpu_info info = fc_cpu_query()
+    return {
+        "isa": info.isa.decode(),
+        "isa_found": info.isa_found.decode(),
+        "brand": info.brand.decode("utf-8", "replace").strip(),
+        "l1d_bytes": info.l1d_bytes,
+        "l2_bytes": info.l2_bytes,
+        "l3_bytes": info.l3_bytes,
+        "logical_cores": info.logical_cores,
+        "cgroup_cores": info.cgroup_cores,
+        "openmp": bool(info.openmp),
+        "amx_permitted": bool(info.amx_permitted),
+    }
+
+
+def set_num_threads(int threads):
+    fc_set_num_threads(threads)
+
+
+def get_num_threads():
+    return fc_get_num_threads()
+
+
+def version():
+    return fc_version().decode()

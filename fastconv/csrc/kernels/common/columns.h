@@ -1,0 +1,111 @@
+/* The panel of columns: for a run of output pixels, the x values each step of the reduction needs.
+ *
+ * panel[k * width + lane] is what tap and channel k (channel-major: k = channel * taps + tap) read for
+ * output pixel first + lane; lanes past `count` hold zeros. Padding, stride, dilation and layout are all
+ * resolved here, so a panel of a few tens of KB replaces im2col. Bound: loads and stores, one vector each
+ * per vector of the panel when x is dense along width and the stride is 1.
+ */
+#ifndef FC_COLUMNS_H
+#define FC_COLUMNS_H
+
+#include "kernels/common/epilogue.h"
+
+/* `count` values from x[0], x[step], ... as reals. */
+FC_INLINE void fc_copy_run(real *to, const stor *x, int64_t step, int64_t count) {
+    if (step == 1) {
+        int64_t i = 0;
+        for (; i + VL <= count; i += VL)
+            v_store(to + i, v_loads(x + i));
+        if (i < count)
+            v_storen(to + i, v_loadsn(x + i, count - i), count - i);
+    } else {
+        for (int64_t i = 0; i < count; i++)
+            to[i] = s_load(x + i * step);
+    }
+}
+
+/* One tap over one run of output pixels of one row, for one channel. `row` points at x's row or is NULL when
+ * the row is padding; q is the padded width coordinate of the first pixel. */
+typedef struct fc_run_source {
+    int64_t lane, count;     /* lanes of the panel */
+    int64_t offset;          /* of the row in x, from the channel's start; < 0 never */
+    int64_t q;               /* padded width coordinate read by the first lane */
+    int64_t begin, end;      /* lanes of the run inside x: [begin, end) */
+    bool row_inside;
+} fc_run_source;
+
+FC_INLINE void fc_load_run(const fc_axis *width, const fc_run_source *run, const stor *channel,
+                           int64_t width_stride, real *to) {
+    if (!run->row_inside) {
+        for (int64_t i = 0; i < run->count; i++)
+            to[i] = 0;
+        return;
+    }
+    const stor *row = channel + run->offset;
+    for (int64_t side = 0; side < 2; side++) {
+        int64_t i = side ? run->end : 0, stop = side ? run->count : run->begin;
+        for (; i < stop; i++) {
+            int64_t source = fc_axis_source(width, run->q + i * width->stride);
+            to[i] = source < 0 ? 0 : s_load(row + source * width_stride);
+        }
+    }
+    if (run->begin < run->end)
+        fc_copy_run(to + run->begin,
+                    row + (run->q + run->begin * width->stride - width->pad_before) * width_stride,
+                    width->stride * width_stride, run->end - run->begin);
+}
+
+/* Where tap (kd, kh, kw) of the run of `count` pixels from `pixel` reads. */
+FC_INLINE fc_run_source fc_run_of(const fc_part *part, const fc_tensor *x, fc_pixel pixel, int64_t lane,
+                                  int64_t count, int64_t kd, int64_t kh, int64_t kw) {
+    const fc_axis *depth = &part->axis[0], *height = &part->axis[1], *width = &part->axis[2];
+    int64_t d = fc_axis_source(depth, pixel.d * depth->stride + kd * depth->dilation);
+    int64_t h = fc_axis_source(height, pixel.h * height->stride + kh * height->dilation);
+    fc_run_source run = {.lane = lane, .count = count};
+    run.row_inside = d >= 0 && h >= 0;
+    run.offset = d * x->stride[2] + h * x->stride[3];
+    run.q = pixel.w * width->stride + kw * width->dilation;
+    int64_t first = width->pad_before - run.q; /* smallest i * stride inside x */
+    int64_t last = first + width->in - 1;      /* largest */
+    run.begin = first <= 0 ? 0 : (first + width->stride - 1) / width->stride;
+    run.end = last < 0 ? 0 : last / width->stride + 1;
+    if (run.end > count)
+        run.end = count;
+    if (run.begin > run.end)
+        run.begin = run.end;
+    return run;
+}
+
+/* Fills panel for reduction steps [k_begin, k_end) of group `group`, image n. */
+static __attribute__((unused)) void fc_load_columns(const fc_call *call, int64_t n, int64_t group, int64_t first, int64_t count,
+                                          int64_t k_begin, int64_t k_end, int64_t width, real *panel) {
+    const fc_part *part = call->part;
+    const fc_tensor *x = &call->tensors.x;
+    int64_t taps = part->taps, kh_count = part->axis[1].kernel, kw_count = part->axis[2].kernel;
+    int64_t c_begin = k_begin / taps, c_end = (k_end + taps - 1) / taps;
+    const stor *image = (const stor *)x->data + n * x->stride[0] + group * part->group_in_ch * x->stride[1];
+    fc_pixel pixel = fc_pixel_at(part, first);
+    for (int64_t lane = 0; lane < count;) {
+        int64_t run_count = part->axis[2].out - pixel.w;
+        if (run_count > count - lane)
+            run_count = count - lane;
+        for (int64_t tap = 0; tap < taps; tap++) {
+            int64_t kw = tap % kw_count, kh = tap / kw_count % kh_count, kd = tap / kw_count / kh_count;
+            fc_run_source run = fc_run_of(part, x, pixel, lane, run_count, kd, kh, kw);
+            for (int64_t c = c_begin; c < c_end; c++) {
+                int64_t k = c * taps + tap;
+                if (k >= k_begin && k < k_end)
+                    fc_load_run(&part->axis[2], &run, image + c * x->stride[1], x->stride[4],
+                                panel + (k - k_begin) * width + lane);
+            }
+        }
+        lane += run_count;
+        pixel.w += run_count - 1;
+        fc_pixel_next_row(part, &pixel);
+    }
+    for (int64_t k = 0; count < width && k < k_end - k_begin; k++)
+        for (int64_t lane = count; lane < width; lane++)
+            panel[k * width + lane] = 0;
+}
+
+#endif

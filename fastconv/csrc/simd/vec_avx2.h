@@ -1,0 +1,116 @@
+/* AVX2 + FMA + F16C: 256-bit vectors, 16 registers: tiles of 6 x 2 (12 accumulators, 2 loads, 1
+ * broadcast). */
+#include <immintrin.h>
+
+#include "narrow.h"
+
+#define TILE_ROWS 6
+#define TILE_VECS 2
+
+static const int32_t fc_tail_mask[16] = {-1, -1, -1, -1, -1, -1, -1, -1, 0, 0, 0, 0, 0, 0, 0, 0};
+
+#if FC_IS_F64
+#define VL 4
+typedef __m256d vec;
+FC_INLINE __m256i fc_mask(int64_t n) {
+    return _mm256_loadu_si256((const __m256i *)(fc_tail_mask + 8 - 2 * n));
+}
+FC_INLINE vec v_zero(void) { return _mm256_setzero_pd(); }
+FC_INLINE vec v_set1(real value) { return _mm256_set1_pd(value); }
+FC_INLINE vec v_load(const real *p) { return _mm256_loadu_pd(p); }
+FC_INLINE vec v_loadn(const real *p, int64_t n) { return _mm256_maskload_pd(p, fc_mask(n)); }
+FC_INLINE void v_store(real *p, vec a) { _mm256_storeu_pd(p, a); }
+FC_INLINE void v_storen(real *p, vec a, int64_t n) { _mm256_maskstore_pd(p, fc_mask(n), a); }
+FC_INLINE vec v_add(vec a, vec b) { return _mm256_add_pd(a, b); }
+FC_INLINE vec v_sub(vec a, vec b) { return _mm256_sub_pd(a, b); }
+FC_INLINE vec v_mul(vec a, vec b) { return _mm256_mul_pd(a, b); }
+FC_INLINE vec v_div(vec a, vec b) { return _mm256_div_pd(a, b); }
+FC_INLINE vec v_fma(vec a, vec b, vec c) { return _mm256_fmadd_pd(a, b, c); }
+FC_INLINE vec v_max(vec a, vec b) { return _mm256_max_pd(a, b); }
+FC_INLINE vec v_min(vec a, vec b) { return _mm256_min_pd(a, b); }
+FC_INLINE vec v_select_neg(vec x, vec a, vec b) {
+    return _mm256_blendv_pd(b, a, _mm256_cmp_pd(x, v_zero(), _CMP_LT_OQ));
+}
+FC_INLINE vec v_abs(vec a) { return _mm256_andnot_pd(_mm256_set1_pd(-0.0), a); }
+FC_INLINE vec v_round(vec a) { return _mm256_round_pd(a, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC); }
+FC_INLINE vec v_pow2(vec a) {
+    __m256i n = _mm256_cvtepi32_epi64(_mm256_cvtpd_epi32(a));
+    return _mm256_castsi256_pd(_mm256_slli_epi64(_mm256_add_epi64(n, _mm256_set1_epi64x(1023)), 52));
+}
+#else
+#define VL 8
+typedef __m256 vec;
+FC_INLINE __m256i fc_mask(int64_t n) {
+    return _mm256_loadu_si256((const __m256i *)(fc_tail_mask + 8 - n));
+}
+FC_INLINE vec v_zero(void) { return _mm256_setzero_ps(); }
+FC_INLINE vec v_set1(real value) { return _mm256_set1_ps(value); }
+FC_INLINE vec v_load(const real *p) { return _mm256_loadu_ps(p); }
+FC_INLINE vec v_loadn(const real *p, int64_t n) { return _mm256_maskload_ps(p, fc_mask(n)); }
+FC_INLINE void v_store(real *p, vec a) { _mm256_storeu_ps(p, a); }
+FC_INLINE void v_storen(real *p, vec a, int64_t n) { _mm256_maskstore_ps(p, fc_mask(n), a); }
+FC_INLINE vec v_add(vec a, vec b) { return _mm256_add_ps(a, b); }
+FC_INLINE vec v_sub(vec a, vec b) { return _mm256_sub_ps(a, b); }
+FC_INLINE vec v_mul(vec a, vec b) { return _mm256_mul_ps(a, b); }
+FC_INLINE vec v_div(vec a, vec b) { return _mm256_div_ps(a, b); }
+FC_INLINE vec v_fma(vec a, vec b, vec c) { return _mm256_fmadd_ps(a, b, c); }
+FC_INLINE vec v_max(vec a, vec b) { return _mm256_max_ps(a, b); }
+FC_INLINE vec v_min(vec a, vec b) { return _mm256_min_ps(a, b); }
+FC_INLINE vec v_select_neg(vec x, vec a, vec b) {
+    return _mm256_blendv_ps(b, a, _mm256_cmp_ps(x, v_zero(), _CMP_LT_OQ));
+}
+FC_INLINE vec v_abs(vec a) { return _mm256_andnot_ps(_mm256_set1_ps(-0.0f), a); }
+FC_INLINE vec v_round(vec a) { return _mm256_round_ps(a, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC); }
+FC_INLINE vec v_pow2(vec a) {
+    __m256i n = _mm256_cvtps_epi32(a);
+    return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_add_epi32(n, _mm256_set1_epi32(127)), 23));
+}
+#endif
+FC_INLINE real v_reduce_max(vec a) {
+    real lanes[VL];
+    v_store(lanes, a);
+    real most = lanes[0];
+    for (int i = 1; i < VL; i++)
+        most = lanes[i] > most ? lanes[i] : most;
+    return most;
+}
+
+#if FC_IS_F16
+FC_INLINE vec v_loads(const stor *p) { return _mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)p)); }
+FC_INLINE void v_stores(stor *p, vec a) {
+    _mm_storeu_si128((__m128i *)p, _mm256_cvtps_ph(a, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC));
+}
+FC_INLINE real s_load(const stor *p) { return _cvtsh_ss(*p); }
+FC_INLINE void s_store(stor *p, real value) { *p = _cvtss_sh(value, _MM_FROUND_TO_NEAREST_INT); }
+#elif FC_IS_BF16
+FC_INLINE vec v_loads(const stor *p) {
+    __m256i wide = _mm256_cvtepu16_epi32(_mm_loadu_si128((const __m128i *)p));
+    return _mm256_castsi256_ps(_mm256_slli_epi32(wide, 16));
+}
+/* Round to nearest even; a NaN keeps its top bits and turns quiet. */
+FC_INLINE void v_stores(stor *p, vec a) {
+    __m256i bits = _mm256_castps_si256(a), high = _mm256_srli_epi32(bits, 16);
+    __m256i odd = _mm256_and_si256(high, _mm256_set1_epi32(1));
+    __m256i rounded = _mm256_srli_epi32(
+        _mm256_add_epi32(bits, _mm256_add_epi32(odd, _mm256_set1_epi32(0x7fff))), 16);
+    __m256i nan = _mm256_castps_si256(_mm256_cmp_ps(a, a, _CMP_UNORD_Q));
+    __m256i quiet = _mm256_or_si256(high, _mm256_set1_epi32(0x40));
+    rounded = _mm256_blendv_epi8(rounded, quiet, nan);
+    __m256i packed = _mm256_permute4x64_epi64(_mm256_packus_epi32(rounded, rounded), 0x08);
+    _mm_storeu_si128((__m128i *)p, _mm256_castsi256_si128(packed));
+}
+FC_INLINE real s_load(const stor *p) { return fc_bfloat16_to_float(*p); }
+FC_INLINE void s_store(stor *p, real value) { *p = fc_float_to_bfloat16(value); }
+#endif
+#if FC_IS_NARROW
+FC_INLINE vec v_loadsn(const stor *p, int64_t n) {
+    stor lanes[VL] = {0};
+    memcpy(lanes, p, (size_t)n * sizeof *p);
+    return v_loads(lanes);
+}
+FC_INLINE void v_storesn(stor *p, vec a, int64_t n) {
+    stor lanes[VL];
+    v_stores(lanes, a);
+    memcpy(p, lanes, (size_t)n * sizeof *p);
+}
+#endif

@@ -1,0 +1,85 @@
+/* 128-bit vectors in the compilers' vector extension: SSE2 on x86-64, NEON on aarch64, plain code
+ * elsewhere. Multiplies and adds round separately. 16 registers: tiles of 4 x 2. */
+#include "narrow.h"
+
+#define VL (16 / (int)sizeof(real))
+#define TILE_ROWS 4
+#define TILE_VECS 2
+
+typedef real vec __attribute__((vector_size(16)));
+#if FC_IS_F64
+typedef int64_t vec_bits __attribute__((vector_size(16)));
+#define FC_SIGN_BIT INT64_MIN
+#else
+typedef int32_t vec_bits __attribute__((vector_size(16)));
+#define FC_SIGN_BIT INT32_MIN
+#endif
+
+FC_INLINE vec v_zero(void) { return (vec){0}; }
+FC_INLINE vec v_set1(real value) { return (vec){0} + value; }
+FC_INLINE vec v_load(const real *p) {
+    vec a;
+    memcpy(&a, p, sizeof a);
+    return a;
+}
+FC_INLINE void v_store(real *p, vec a) { memcpy(p, &a, sizeof a); }
+FC_INLINE vec v_loadn(const real *p, int64_t n) {
+    vec a = {0};
+    for (int64_t i = 0; i < n; i++)
+        a[i] = p[i];
+    return a;
+}
+FC_INLINE void v_storen(real *p, vec a, int64_t n) {
+    for (int64_t i = 0; i < n; i++)
+        p[i] = a[i];
+}
+FC_INLINE vec v_add(vec a, vec b) { return a + b; }
+FC_INLINE vec v_sub(vec a, vec b) { return a - b; }
+FC_INLINE vec v_mul(vec a, vec b) { return a * b; }
+FC_INLINE vec v_div(vec a, vec b) { return a / b; }
+FC_INLINE vec v_fma(vec a, vec b, vec c) { return a * b + c; }
+FC_INLINE vec v_blend(vec_bits mask, vec a, vec b) {
+    return (vec)((mask & (vec_bits)a) | (~mask & (vec_bits)b));
+}
+FC_INLINE vec v_max(vec a, vec b) { return v_blend(a > b, a, b); }
+FC_INLINE vec v_min(vec a, vec b) { return v_blend(a < b, a, b); }
+FC_INLINE vec v_select_neg(vec x, vec a, vec b) { return v_blend(x < v_zero(), a, b); }
+FC_INLINE vec v_abs(vec a) { return (vec)((vec_bits)a & ~((vec_bits){0} + FC_SIGN_BIT)); }
+FC_INLINE vec v_round(vec a) {
+    for (int i = 0; i < VL; i++)
+        a[i] = (real)rint((double)a[i]);
+    return a;
+}
+FC_INLINE vec v_pow2(vec a) {
+    for (int i = 0; i < VL; i++)
+        a[i] = (real)ldexp(1.0, (int)a[i]);
+    return a;
+}
+FC_INLINE real v_reduce_max(vec a) {
+    real most = a[0];
+    for (int i = 1; i < VL; i++)
+        most = a[i] > most ? a[i] : most;
+    return most;
+}
+
+#if FC_IS_F16
+FC_INLINE real s_load(const stor *p) { return fc_half_to_float(*p); }
+FC_INLINE void s_store(stor *p, real value) { *p = fc_float_to_half(value); }
+#elif FC_IS_BF16
+FC_INLINE real s_load(const stor *p) { return fc_bfloat16_to_float(*p); }
+FC_INLINE void s_store(stor *p, real value) { *p = fc_float_to_bfloat16(value); }
+#endif
+#if FC_IS_NARROW
+FC_INLINE vec v_loadsn(const stor *p, int64_t n) {
+    vec a = {0};
+    for (int64_t i = 0; i < n; i++)
+        a[i] = s_load(p + i);
+    return a;
+}
+FC_INLINE void v_storesn(stor *p, vec a, int64_t n) {
+    for (int64_t i = 0; i < n; i++)
+        s_store(p + i, a[i]);
+}
+FC_INLINE vec v_loads(const stor *p) { return v_loadsn(p, VL); }
+FC_INLINE void v_stores(stor *p, vec a) { v_storesn(p, a, VL); }
+#endif

@@ -1,0 +1,17 @@
+/* The only file with OpenMP: thread count policy, work sharing, fork, denormal mode. */
+#ifndef FC_THREADS_H
+#define FC_THREADS_H
+
+#include "fastconv.h"
+
+typedef void fc_task_fn(void *context, int64_t task, void *scratch);
+
+/* Runs task 0 .. tasks-1, each once, on at most `threads` workers that take the next task when free.
+ * Every worker has `scratch_bytes` of scratch and runs with denormals flushed to zero; the
+ * caller's floating-point mode is restored. FC_OUT_OF_MEMORY when a worker got no scratch. */
+fc_status fc_parallel_for(int64_t tasks, int threads, size_t scratch_bytes, fc_task_fn *fn, void *context);
+
+/* Threads for work of `flops`, when the caller asked for `requested` (0: the setting). */
+int fc_threads_for(double flops, int requested);
+
+#endif
