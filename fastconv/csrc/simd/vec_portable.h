@@ -56,12 +56,11 @@ FC_INLINE vec v_pow2(vec a) {
     return a;
 }
 FC_INLINE void v_transpose(vec rows[VL]) {
-    vec t[VL];
+    real lanes[VL][VL];
+    memcpy(lanes, rows, sizeof lanes);
     for (int i = 0; i < VL; i++)
         for (int j = 0; j < VL; j++)
-            t[i][j] = rows[j][i];
-    for (int i = 0; i < VL; i++)
-        rows[i] = t[i];
+            rows[i][j] = lanes[j][i];
 }
 FC_INLINE real v_reduce_max(vec a) {
     real most = a[0];
