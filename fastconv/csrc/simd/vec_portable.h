@@ -55,6 +55,14 @@ FC_INLINE vec v_pow2(vec a) {
         a[i] = (real)ldexp(1.0, (int)a[i]);
     return a;
 }
+FC_INLINE void v_transpose(vec rows[VL]) {
+    vec t[VL];
+    for (int i = 0; i < VL; i++)
+        for (int j = 0; j < VL; j++)
+            t[i][j] = rows[j][i];
+    for (int i = 0; i < VL; i++)
+        rows[i] = t[i];
+}
 FC_INLINE real v_reduce_max(vec a) {
     real most = a[0];
     for (int i = 1; i < VL; i++)
