@@ -16,8 +16,9 @@ import numpy as np
 __all__ = ["as_array", "bfloat16", "dtype_code"]
 
 _ndarray = np.ndarray
+_FLOAT32 = np.dtype(np.float32)
 _CODES: dict[np.dtype[Any], str] = {
-    np.dtype(np.float32): "f32",
+    _FLOAT32: "f32",
     np.dtype(np.float64): "f64",
     np.dtype(np.float16): "f16",
 }
@@ -69,7 +70,8 @@ def as_array(x: Any, name: str = "x") -> np.ndarray:
     >>> as_array([[1.0, 2.0], [3.0, 4.0]], "x").shape
     (2, 2)
     """
-    if type(x) is _ndarray and x.dtype in _CODES:
+    # The identity test is a third of the price of the look-up, and true of most arrays.
+    if type(x) is _ndarray and (x.dtype is _FLOAT32 or x.dtype in _CODES):
         return x
     return _as_array_slowly(x, name)
 

@@ -145,11 +145,23 @@ def normalize_pairs(value: Any, rank: int, name: str) -> Pairs:
     if type(value) is int and 0 <= value <= _LARGEST:
         return ((value, value),) * rank
     if type(value) is tuple and len(value) == rank:
+        plain = []
         for entry in value:
-            if type(entry) is not int or not 0 <= entry <= _LARGEST:
+            pair = (entry, entry) if type(entry) is int else entry
+            if type(pair) is not tuple or len(pair) != 2:
                 break
+            before, after = pair
+            if type(before) is not int or type(after) is not int:
+                break
+            if not (0 <= before <= _LARGEST and 0 <= after <= _LARGEST):
+                break
+            plain.append(pair)
         else:
-            return tuple([(entry, entry) for entry in value])
+            return tuple(plain)
+    return _normalize_pairs_slowly(value, rank, name)
+
+
+def _normalize_pairs_slowly(value: Any, rank: int, name: str) -> Pairs:
     number = _as_index(value)
     if number is None:
         wanted = f"an int, a tuple of {rank} ints, or {rank} (before, after) pairs"
@@ -203,7 +215,7 @@ def same_pairs(
     The odd cell goes after the data (ONNX's SAME_UPPER), or before it with `lower` (SAME_LOWER).
     """
     pairs = []
-    for i, k, s, d in zip(in_size, kernel, stride, dilation):
+    for i, k, s, d in zip(in_size, kernel, stride, dilation, strict=True):
         total = max((-(-i // s) - 1) * s + d * (k - 1) + 1 - i, 0)
         half = total // 2
         pairs.append((total - half, half) if lower else (half, total - half))
@@ -259,10 +271,10 @@ def normalize_padding(
     if padding == "valid":
         return ((0, 0),) * rank
     if padding == "causal" and not transposed:
-        return tuple((d * (k - 1), 0) for k, d in zip(kernel, dilation))
+        return tuple((d * (k - 1), 0) for k, d in zip(kernel, dilation, strict=True))
     if padding in ("same", "same_lower"):
         if transposed:
-            in_size = [i * s for i, s in zip(in_size, stride)]
+            in_size = [i * s for i, s in zip(in_size, stride, strict=True)]
         return same_pairs(in_size, kernel, stride, dilation, padding == "same_lower")
     words = [w for w in _PADDING_WORDS if not (transposed and w == "causal")]
     raise ValueError(
@@ -277,7 +289,7 @@ def normalize_output_padding(
 ) -> tuple[int, ...]:
     """`output_padding` per axis, each smaller than the stride or the dilation of its axis."""
     result = normalize_tuple(value, len(stride), name)
-    for extra, s, d in zip(result, stride, dilation):
+    for extra, s, d in zip(result, stride, dilation, strict=True):
         if extra and extra >= max(s, d):
             raise ValueError(
                 f"{name} must be smaller than stride or dilation, got {reprlib.repr(value)} "
@@ -305,12 +317,14 @@ def output_size(
     sizes = tuple(
         [
             (i + p[0] + p[1] - d * (k - 1) - 1) // s + 1
-            for i, k, s, p, d in zip(in_size, kernel, stride, padding, dilation)
+            for i, k, s, p, d in zip(in_size, kernel, stride, padding, dilation, strict=True)
         ]
     )
     if sizes and min(sizes) < 0:
-        padded = tuple(i + before + after for i, (before, after) in zip(in_size, padding))
-        extent = tuple(d * (k - 1) + 1 for k, d in zip(kernel, dilation))
+        padded = tuple(
+            i + before + after for i, (before, after) in zip(in_size, padding, strict=True)
+        )
+        extent = tuple(d * (k - 1) + 1 for k, d in zip(kernel, dilation, strict=True))
         raise ValueError(
             f"the dilated kernel must fit into the padded input: kernel {tuple(kernel)} with "
             f"dilation {tuple(dilation)} covers {extent}, the padded input has {padded} "
@@ -329,7 +343,8 @@ def transposed_output_size(
 ) -> tuple[int, ...]:
     """Output cells per axis of a transposed convolution; all arguments normalised.
 
-    ``(i - 1)*s - before - after + d*(k - 1) + 1 + output_padding``; zero is a legal size.
+    ``(i - 1)*s - before - after + d*(k - 1) + 1 + output_padding``; zero is a legal size, and what
+    an axis without input cells gives.
 
     Raises
     ------
@@ -337,8 +352,10 @@ def transposed_output_size(
         If that is negative: the padding crops more than there is.
     """
     sizes = tuple(
-        (i - 1) * s - p[0] - p[1] + d * (k - 1) + 1 + extra
-        for i, k, s, p, d, extra in zip(in_size, kernel, stride, padding, dilation, output_padding)
+        (i - 1) * s - p[0] - p[1] + d * (k - 1) + 1 + extra if i else 0
+        for i, k, s, p, d, extra in zip(
+            in_size, kernel, stride, padding, dilation, output_padding, strict=True
+        )
     )
     if sizes and min(sizes) < 0:
         raise ValueError(

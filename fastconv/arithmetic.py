@@ -188,7 +188,7 @@ def effective_kernel(kernel: IntOrTuple, dilation: IntOrTuple = 1) -> int | tupl
     rank = _rank(kernel, dilation)
     kernels = normalize_tuple(kernel, rank, "kernel", 1)
     dilations = normalize_tuple(dilation, rank, "dilation", 1)
-    spans = tuple(k + (k - 1) * (d - 1) for k, d in zip(kernels, dilations))
+    spans = tuple(k + (k - 1) * (d - 1) for k, d in zip(kernels, dilations, strict=True))
     return _unwrapped(spans, not _any_tuple(kernel, dilation))
 
 
@@ -234,8 +234,8 @@ class ReceptiveField(NamedTuple):
         scalar = not isinstance(self.size, tuple)
         size, jump, offset = ((v,) if isinstance(v, int) else v for v in self)
         positions = normalize_tuple(position, len(size), "position")
-        first = tuple(o + n * j for o, n, j in zip(offset, positions, jump))
-        last = tuple(f + s - 1 for f, s in zip(first, size))
+        first = tuple(o + n * j for o, n, j in zip(offset, positions, jump, strict=True))
+        last = tuple(f + s - 1 for f, s in zip(first, size, strict=True))
         return _unwrapped(first, scalar), _unwrapped(last, scalar)
 
 
@@ -593,7 +593,7 @@ def even_overlap(kernel: IntOrTuple, stride: IntOrTuple, dilation: IntOrTuple = 
     kernels = normalize_tuple(kernel, rank, "kernel", 1)
     strides = normalize_tuple(stride, rank, "stride", 1)
     dilations = normalize_tuple(dilation, rank, "dilation", 1)
-    for k, s, d in zip(kernels, strides, dilations):
+    for k, s, d in zip(kernels, strides, dilations, strict=True):
         counts = np.bincount(np.arange(k) * d % s, minlength=s)
         if counts.min() != counts.max():
             return False

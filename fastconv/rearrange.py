@@ -146,16 +146,16 @@ def _to_space(x: Any, factor: Any, mode: str, layout: Any, name: str) -> np.ndar
             f"got {factor!r} and {blocks.channels} channels"
         )
     split = blocks.array.reshape(blocks.depth_shape(channels, blocks.space, mode))
-    space = [size * f for size, f in zip(blocks.space, blocks.factors)]
+    space = [size * f for size, f in zip(blocks.space, blocks.factors, strict=True)]
     return np.array(split.transpose(order), order="C").reshape(blocks.joined(channels, space))
 
 
 def _to_depth(x: Any, factor: Any, mode: str, layout: Any, name: str) -> np.ndarray:
     blocks = _Blocks(x, factor, layout, name)
     order = blocks.order(mode)
-    if any(size % f for size, f in zip(blocks.space, blocks.factors)):
+    if any(size % f for size, f in zip(blocks.space, blocks.factors, strict=True)):
         raise ValueError(f"{name} must divide the spatial size {blocks.space} of x, got {factor!r}")
-    space = [size // f for size, f in zip(blocks.space, blocks.factors)]
+    space = [size // f for size, f in zip(blocks.space, blocks.factors, strict=True)]
     depth = blocks.depth_shape(blocks.channels, space, mode)
     interleaved = blocks.array.reshape([depth[axis] for axis in order])
     back = np.argsort(order)
@@ -330,12 +330,12 @@ def space_to_batch(
     block = normalize_tuple(block_shape, rank, "block_shape", 1)
     array = _zero_padded(array, normalize_pairs(paddings, rank, "paddings"), at)
     space = array.shape[at : at + rank]
-    if any(size % b for size, b in zip(space, block)):
+    if any(size % b for size, b in zip(space, block, strict=True)):
         raise ValueError(
             f"block_shape must divide the padded spatial size {space}, got {block_shape!r} "
             f"with paddings {paddings!r}"
         )
-    inner = [n for size, b in zip(space, block) for n in (size // b, b)]
+    inner = [n for size, b in zip(space, block, strict=True) for n in (size // b, b)]
     split = array.reshape(*array.shape[:at], *inner, *array.shape[at + rank :])
     taken = [at + 2 * i + 1 for i in range(rank)]
     moved = np.array(np.moveaxis(split, taken, range(rank)), order="C")
@@ -383,14 +383,16 @@ def batch_to_space(
             f"block_shape must divide the batch of x into {prod(block)} parts, got {block_shape!r} "
             f"and a batch of {array.shape[0]}"
         )
-    space = tuple(size * b for size, b in zip(array.shape[at : at + rank], block))
-    if any(before + after > size for size, (before, after) in zip(space, pairs)):
+    space = tuple(size * b for size, b in zip(array.shape[at : at + rank], block, strict=True))
+    if any(before + after > size for size, (before, after) in zip(space, pairs, strict=True)):
         raise ValueError(f"crops must leave something of the spatial size {space}, got {crops!r}")
     split = array.reshape(*block, batch, *array.shape[1:])
     interleaved = np.moveaxis(split, range(rank), [at + 2 * i + 1 for i in range(rank)])
     lead, tail = array.shape[1:at], array.shape[at + rank :]
     whole = np.array(interleaved, order="C").reshape(batch, *lead, *space, *tail)
-    kept = tuple(slice(before, size - after) for size, (before, after) in zip(space, pairs))
+    kept = tuple(
+        slice(before, size - after) for size, (before, after) in zip(space, pairs, strict=True)
+    )
     return np.ascontiguousarray(whole[(slice(None),) * at + kept])
 
 
@@ -425,7 +427,9 @@ class _Windows:
         self.stride = normalize_tuple(stride, rank, "stride", 1)
         self.pads = normalize_padding(padding, space, kernel, self.stride, self.dilation)
         self.count = output_size(space, kernel, self.stride, self.pads, self.dilation)
-        self.padded = tuple(i + before + after for i, (before, after) in zip(space, self.pads))
+        self.padded = tuple(
+            i + before + after for i, (before, after) in zip(space, self.pads, strict=True)
+        )
 
     def tap(self, place: tuple[int, ...], leading: int) -> tuple[slice, ...]:
         """Where the tap at `place` of the kernel meets the padded input, window by window.
@@ -434,7 +438,7 @@ class _Windows:
         """
         return (slice(None),) * leading + tuple(
             slice(m * d, m * d + s * (n - 1) + 1, s) if n else slice(0, 0)
-            for m, d, s, n in zip(place, self.dilation, self.stride, self.count)
+            for m, d, s, n in zip(place, self.dilation, self.stride, self.count, strict=True)
         )
 
 
@@ -563,7 +567,9 @@ def fold(
     total = np.zeros((*lead, *windows.padded), np.float32 if narrow else array.dtype)
     for place in np.ndindex(kernel):
         total[windows.tap(place, len(lead))] += patches[(slice(None),) * len(lead) + place]
-    inside = tuple(slice(before, before + i) for i, (before, _) in zip(space, windows.pads))
+    inside = tuple(
+        slice(before, before + i) for i, (before, _) in zip(space, windows.pads, strict=True)
+    )
     return np.ascontiguousarray(total[(slice(None),) * len(lead) + inside]).astype(
         array.dtype, copy=False
     )

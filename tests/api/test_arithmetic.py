@@ -2,8 +2,8 @@
 
 import numpy as np
 import pytest
-from fastconv import arithmetic as fa
 
+from fastconv import arithmetic as fa
 
 # --- output sizes ---------------------------------------------------------------------------
 

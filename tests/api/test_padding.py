@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+
 from fastconv import _padding
 
 ONE = (1, 1)
@@ -126,7 +127,7 @@ def test_a_bare_pair_for_one_axis_is_refused_with_a_hint():
 
 
 def test_causal_is_refused_for_a_transposed_convolution():
-    with pytest.raises(ValueError, match="padding .*'valid' for a transposed.*got 'causal'"):
+    with pytest.raises(ValueError, match=r"padding .*'valid' for a transposed.*got 'causal'"):
         pads("causal", transposed=True)
 
 
@@ -146,5 +147,6 @@ def test_output_may_be_empty_but_not_negative():
         ValueError, match=r"kernel \(3,\) with dilation \(2,\) covers \(5,\).*\(2,\)"
     ):
         _padding.output_size((2,), (3,), (1,), ((0, 0),), (2,))
+    assert _padding.transposed_output_size((0,), (3,), (2,), ((0, 0),), (1,), (0,)) == (0,)
     with pytest.raises(ValueError, match=r"padding \(\(4, 4\),\) crops more"):
         _padding.transposed_output_size((2,), (3,), (1,), ((4, 4),), (1,), (0,))
