@@ -60,6 +60,8 @@ _COMPUTE = {
 }
 _DTYPES = {"float32": "f32", "float64": "f64", "float16": "f16", "bfloat16": "bf16"}
 _NAMES = {code: name for name, code in _DTYPES.items()}
+# The core's bound on every length along an axis, which keeps sizes derived from them below 2**62.
+_LONGEST = 1 << 40
 # Transforms of such weights could overflow or spread a NaN, so those algorithms step aside.
 _LARGEST_SAFE_WEIGHT = 1e18
 _OVERLAP_WORK = 100_000
@@ -207,6 +209,8 @@ def _channels(
     shape: tuple[int, ...], groups: Any, transposed: bool, name: str
 ) -> tuple[int, int, int]:
     """(in_ch, out_ch, groups) of a weight of this shape."""
+    if type(groups) is not int and (isinstance(groups, bool) or not hasattr(groups, "__index__")):
+        raise TypeError(f"groups must be an int, got {groups!r} ({type(groups).__name__})")
     (count,) = normalize_tuple(groups, 1, "groups", 1)
     if shape[0] % count:
         kind = "input" if transposed else "output"
@@ -322,6 +326,18 @@ def _split_shape(
     return shape[: -rank - 1], rest[:-1] if last else rest[1:]
 
 
+def _check_lengths(problem: Problem, in_size: tuple[int, ...], pads: Pairs) -> None:
+    lengths: dict[str, Sequence[int]] = {
+        "x": in_size,
+        "padding": [length for pair in pads for length in pair],
+        "stride": problem.stride,
+        "dilation": problem.dilation,
+    }
+    for name, values in lengths.items():
+        if max(values) > _LONGEST:
+            raise ValueError(f"{name} must be at most 2**40 along an axis, got {max(values)}")
+
+
 def _geometry(
     problem: Problem, shape: tuple[int, ...]
 ) -> tuple[tuple[int, ...], Any, Pairs, tuple[int, ...]]:
@@ -332,6 +348,7 @@ def _geometry(
     pads = normalize_padding(
         problem.padding, in_size, kernel, stride, dilation, transposed=transposed
     )
+    _check_lengths(problem, in_size, pads)
     if not transposed:
         return batch, in_size, pads, output_size(in_size, kernel, stride, pads, dilation)
     if 0 in in_size:
@@ -440,7 +457,7 @@ def check_out(
         raise ValueError(f"out must have shape {shape}, got {out.shape}")
     if not out.flags.writeable:
         raise ValueError("out must be writeable, got a read-only array")
-    if any(step == 0 and size > 1 for step, size in zip(out.strides, out.shape, strict=True)):
+    if out.size and any(step == 0 and size > 1 for step, size in zip(out.strides, out.shape, strict=True)):
         raise ValueError(
             f"out must have its elements at distinct addresses, got strides {out.strides} "
             f"for shape {out.shape}"
