@@ -138,6 +138,11 @@ FC_INLINE int64_t fc_tensor_offset(const fc_tensor *t, int64_t n, int64_t c, fc_
            pixel.w * t->stride[4];
 }
 
+/* Whether the rows of a plane follow one another, so that pixels of several are one run. */
+FC_INLINE bool fc_rows_join(const fc_part *part, const fc_tensor *t) {
+    return t->data == NULL || t->stride[3] == part->axis[2].out * t->stride[4];
+}
+
 /* Stores a tile with pixels along the lanes: sums[row * sums_step + lane] is output channel channel +
  * row, pixel first + lane. */
 static __attribute__((unused)) void fc_store_pixel_lanes(const fc_call *call, int64_t n, int64_t channel, int64_t rows,
@@ -149,8 +154,11 @@ static __attribute__((unused)) void fc_store_pixel_lanes(const fc_call *call, in
     const real *bias = call->tensors.bias;
     fc_pixel pixel = fc_pixel_at(part, first);
     bool channels_dense = out->stride[1] == 1 && out->stride[4] != 1;
+    bool join = fc_rows_join(part, out) && fc_rows_join(part, residual);
     for (int64_t lane = 0; lane < count;) {
-        int64_t run = part->axis[2].out - pixel.w;
+        int64_t run = part->axis[2].out - pixel.w; /* to the end of the row, or of the plane */
+        if (join)
+            run += (part->axis[1].out - 1 - pixel.h) * part->axis[2].out;
         if (run > count - lane)
             run = count - lane;
         stor *to = (stor *)out->data + fc_tensor_offset(out, n, channel, pixel);
@@ -174,7 +182,8 @@ static __attribute__((unused)) void fc_store_pixel_lanes(const fc_call *call, in
                           to + row * out->stride[1], out->stride[4]);
         }
         lane += run;
-        pixel.w += run - 1;
+        pixel.w += run;
+        pixel.h += (pixel.w - 1) / part->axis[2].out;
         fc_pixel_next_row(part, &pixel);
     }
 }
