@@ -68,9 +68,12 @@ FC_INLINE int v_any_nan(vec a) {
     return found;
 }
 FC_INLINE void fc_deinterleave(const real *p, vec *out, int step) {
-    for (int j = 0; j < step; j++)
+    for (int j = 0; j < step; j++) {
+        vec a = v_zero();
         for (int i = 0; i < VL; i++)
-            out[j][i] = p[i * step + j];
+            a[i] = p[i * step + j];
+        out[j] = a;
+    }
 }
 FC_INLINE void fc_interleave(real *p, const vec *in, int step) {
     for (int j = 0; j < step; j++)
