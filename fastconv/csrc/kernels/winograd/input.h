@@ -69,36 +69,30 @@ FC_INLINE void column_step(const int tall, const vec d[WINDOW], vec t[WINDOW]) {
         t[0] = d[0];
 }
 
-typedef struct line_target {
-    real *lines, *shifted; /* of the segment's first pixel, window row 0 */
-    int64_t pitch;
-} line_target;
-
-FC_INLINE void put_columns(const int tall, const int wide, const line_target *to, int64_t pixel, const vec t[WINDOW]) {
-    for (int i = 0; i < (tall ? WINDOW : 1); i++) {
-        v_store(to->lines + i * to->pitch + pixel, t[i]);
-        if (wide)
-            v_store(to->shifted + i * to->pitch + pixel - OUT_TILE, t[i]);
-    }
-}
+/* From a pixel of `lines` to where `shifted` keeps it. */
+enum { SHIFTED = WINDOW * LINE_PITCH - OUT_TILE };
 
 /* Padding columns: zeros, or the transform of the column that the padding mode reads. */
 FC_INLINE void put_padding(const int tall, const int wide, const fc_part *part, const fc_tensor *x,
-                           const segment *g, const stor *channel, const line_target *to, int64_t begin,
-                           int64_t end) {
+                           const segment *g, const stor *channel, real *to, int64_t begin, int64_t end) {
     const fc_axis *width = &part->axis[2];
     for (int64_t pixel = begin; pixel < end; pixel++) {
         int64_t source = source_of(width, g->first + pixel);
         vec d[WINDOW], t[WINDOW];
+        if (source < 0) {
+            for (int i = 0; i < (tall ? WINDOW : 1); i++)
+                to[i * LINE_PITCH + pixel] = to[i * LINE_PITCH + pixel + (wide ? SHIFTED : 0)] = 0;
+            continue;
+        }
         for (int i = 0; i < (tall ? WINDOW : 1); i++)
-            d[i] = source < 0 || g->offset[i] == OUTSIDE
+            d[i] = g->offset[i] == OUTSIDE
                        ? v_zero()
                        : v_loadsn(channel + g->offset[i] + source * x->stride[4], 1);
         column_step(tall, d, t);
         for (int i = 0; i < (tall ? WINDOW : 1); i++) {
-            v_storen(to->lines + i * to->pitch + pixel, t[i], 1);
+            v_storen(to + i * LINE_PITCH + pixel, t[i], 1);
             if (wide)
-                v_storen(to->shifted + i * to->pitch + pixel - OUT_TILE, t[i], 1);
+                v_storen(to + i * LINE_PITCH + pixel + SHIFTED, t[i], 1);
         }
     }
 }
@@ -107,11 +101,11 @@ FC_INLINE void put_padding(const int tall, const int wide, const fc_part *part, 
  * the next segment, or nobody, owns what lies there. */
 FC_INLINE void fill_lines(const int tall, const int wide, const int staged, const fc_part *part, const fc_tensor *x,
                           const segment *g, const stor *channel, const real *stage, int64_t stage_pitch,
-                          const stor *zeros, const line_target *to) {
+                          const stor *zeros, real *to) {
     vec halo[WINDOW];
     if (wide)
         for (int i = 0; i < (tall ? WINDOW : 1); i++)
-            halo[i] = v_loadn(to->lines + i * to->pitch, HALO);
+            halo[i] = v_loadn(to + i * LINE_PITCH, HALO);
     put_padding(tall, wide, part, x, g, channel, to, 0, g->begin);
     const stor *row[WINDOW];
     if (!staged)
@@ -128,26 +122,31 @@ FC_INLINE void fill_lines(const int tall, const int wide, const int staged, cons
             else
                 d[i] = n >= VL ? v_loads(row[i] + at) : v_loadsn(row[i] + at, n);
         column_step(tall, d, t);
-        put_columns(tall, wide, to, g->begin + at, t);
+        real *line = to + g->begin + at;
+        for (int i = 0; i < (tall ? WINDOW : 1); i++) {
+            v_store(line + i * LINE_PITCH, t[i]);
+            if (wide)
+                v_store(line + i * LINE_PITCH + SHIFTED, t[i]);
+        }
     }
     put_padding(tall, wide, part, x, g, channel, to, g->end, g->pixels);
     if (wide)
         for (int i = 0; i < (tall ? WINDOW : 1); i++)
-            v_storen(to->shifted + i * to->pitch - OUT_TILE, halo[i], HALO);
+            v_storen(to + i * LINE_PITCH + SHIFTED, halo[i], HALO);
 }
 
 /* The transform along width, from the lines to the products' blocks. */
-FC_INLINE void split_lines(const int tall, const int wide, int64_t vecs, const real *lines, const real *shifted,
-                           int64_t pitch, real *to, int64_t to_stride) {
+FC_INLINE void split_lines(const int tall, const int wide, int64_t vecs, const real *lines, real *to,
+                           int64_t to_stride) {
     for (int64_t v = 0; v < vecs; v++)
         for (int i = 0; i < (tall ? WINDOW : 1); i++) {
             vec d[WINDOW + 2], t[WINDOW];
             if (wide) {
-                tile_split(lines + i * pitch + v * VL * OUT_TILE, d);
-                tile_split(shifted + i * pitch + v * VL * OUT_TILE, d + OUT_TILE);
+                tile_split(lines + i * LINE_PITCH + v * VL * OUT_TILE, d);
+                tile_split(lines + (WINDOW + i) * LINE_PITCH + v * VL * OUT_TILE, d + OUT_TILE);
                 tile_input(d, t);
             } else {
-                t[0] = v_load(lines + i * pitch + v * VL);
+                t[0] = v_load(lines + i * LINE_PITCH + v * VL);
             }
             for (int j = 0; j < (wide ? WINDOW : 1); j++)
                 v_store(to + (i * (wide ? WINDOW : 1) + j) * to_stride + v * VL, t[j]);
@@ -201,13 +200,11 @@ FC_INLINE void transform_steps(const int tall, const int wide, const int staged,
             const real *stage = scratch + l->stage + (c - block) * channel_pitch;
             for (int64_t g = 0; g < job->segment_count; g++) {
                 int64_t lane = job->segments[g].lane;
-                line_target to = {scratch + l->lines + lane * s->step_w, scratch + l->shifted + lane * s->step_w,
-                                  l->line_pitch};
                 fill_lines(tall, wide, staged, job->part, job->x, &job->segments[g],
                            job->group + c * job->x->stride[1], stage + lane * s->window_w, l->stage_pitch,
-                           (const stor *)(scratch + l->zeros), &to);
+                           (const stor *)(scratch + l->zeros), scratch + l->lines + lane * s->step_w);
             }
-            split_lines(tall, wide, job->vecs, scratch + l->lines, scratch + l->shifted, l->line_pitch,
+            split_lines(tall, wide, job->vecs, scratch + l->lines,
                         scratch + l->inputs + (c * s->depth_taps + tap - begin) * lanes, l->input_stride);
         }
     }

@@ -11,8 +11,7 @@
 #include "kernels/winograd/input.h"
 
 /* One row's sums to finished lines; returns whether a lane went bad, and marks it. */
-FC_INLINE bool finish_row(const int tall, const int wide, int64_t vecs, const real *sums, int64_t sum_stride,
-                          real *to, int64_t pitch, real *bad) {
+FC_INLINE bool finish_row(const int tall, const int wide, int64_t vecs, const real *sums, real *to, real *bad) {
     bool any = false;
     const int window_w = wide ? WINDOW : 1, step_h = tall ? OUT_TILE : 1;
     for (int64_t v = 0; v < vecs; v++) {
@@ -20,7 +19,7 @@ FC_INLINE bool finish_row(const int tall, const int wide, int64_t vecs, const re
         for (int j = 0; j < window_w; j++) {
             vec m[WINDOW], y[OUT_TILE];
             for (int i = 0; i < (tall ? WINDOW : 1); i++)
-                m[i] = v_load(sums + (i * window_w + j) * sum_stride + v * VL);
+                m[i] = v_load(sums + (i * window_w + j) * PANEL_LANES + v * VL);
             if (tall)
                 tile_output(m, y);
             else
@@ -32,10 +31,10 @@ FC_INLINE bool finish_row(const int tall, const int wide, int64_t vecs, const re
             vec y[OUT_TILE];
             if (wide) {
                 tile_output(half[i], y);
-                tile_join(to + i * pitch + v * VL * OUT_TILE, y);
+                tile_join(to + i * FINISHED_PITCH + v * VL * OUT_TILE, y);
             } else {
                 y[0] = half[i][0];
-                v_store(to + i * pitch + v * VL, y[0]);
+                v_store(to + i * FINISHED_PITCH + v * VL, y[0]);
             }
             for (int j = 0; j < (wide ? OUT_TILE : 1); j++)
                 check = v_fma(y[j], y[j], check);
@@ -85,7 +84,7 @@ static void add_window(const shape *s, int64_t taps_h, int64_t taps_w, const rea
 }
 
 /* Sums lane `lane` of the panel of rows from `row` on directly, into the finished lines. */
-static void sum_directly(const output_job *job, int64_t lane, int64_t row, int64_t rows, real *finished, int64_t pitch) {
+static void sum_directly(const output_job *job, int64_t lane, int64_t row, int64_t rows, real *finished) {
     const input_job *in = job->in;
     const fc_part *part = in->part;
     const shape *s = in->s;
@@ -106,11 +105,11 @@ static void sum_directly(const output_job *job, int64_t lane, int64_t row, int64
     for (int64_t r = 0; r < rows; r++)
         for (int64_t i = 0; i < s->step_h; i++)
             for (int64_t j = 0; j < s->step_w; j++)
-                finished[(r * s->step_h + i) * pitch + lane * s->step_w + j] = sums[i * s->step_w + j][r];
+                finished[(r * OUT_TILE + i) * FINISHED_PITCH + lane * s->step_w + j] = sums[i * s->step_w + j][r];
 }
 
 /* Finished lines to out, through the epilogue. */
-static void store_rows(const output_job *job, int64_t row, int64_t rows, const real *finished, int64_t pitch) {
+static void store_rows(const output_job *job, int64_t row, int64_t rows, const real *finished) {
     const input_job *in = job->in;
     const fc_part *part = in->part;
     const shape *s = in->s;
@@ -122,7 +121,7 @@ static void store_rows(const output_job *job, int64_t row, int64_t rows, const r
         for (int64_t i = 0; i < smaller(s->step_h, axis[1].out - top); i++)
             fc_store_pixel_lanes(job->call, job->n, job->group * part->group_out_ch + row, rows,
                                  (g->d * axis[1].out + top + i) * axis[2].out + g->first, count,
-                                 finished + i * pitch + g->lane * s->step_w, s->step_h * pitch);
+                                 finished + i * FINISHED_PITCH + g->lane * s->step_w, OUT_TILE * FINISHED_PITCH);
     }
 }
 
@@ -131,24 +130,24 @@ static void finish_rows(const output_job *job, const real *sums, int64_t row, in
     const shape *s = job->in->s;
     const layout *l = job->in->l;
     real *finished = job->in->scratch + l->finished, *bad = job->in->scratch + l->bad;
-    int64_t lanes = job->in->vecs * VL, pitch = l->finished_pitch;
+    int64_t lanes = job->in->vecs * VL;
     bool any = false;
     for (int64_t lane = 0; lane < lanes; lane++)
         bad[lane] = 0;
     for (int64_t r = 0; r < rows; r++) {
-        const real *from = sums + r * lanes;
-        real *to = finished + r * s->step_h * pitch;
+        const real *from = sums + r * s->products * PANEL_LANES;
+        real *to = finished + r * OUT_TILE * FINISHED_PITCH;
         if (s->window_h > 1 && s->window_w > 1)
-            any |= finish_row(1, 1, job->in->vecs, from, l->sum_stride, to, pitch, bad);
+            any |= finish_row(1, 1, job->in->vecs, from, to, bad);
         else if (s->window_h > 1)
-            any |= finish_row(1, 0, job->in->vecs, from, l->sum_stride, to, pitch, bad);
+            any |= finish_row(1, 0, job->in->vecs, from, to, bad);
         else
-            any |= finish_row(0, 1, job->in->vecs, from, l->sum_stride, to, pitch, bad);
+            any |= finish_row(0, 1, job->in->vecs, from, to, bad);
     }
     for (int64_t lane = 0; any && lane < job->lanes; lane++)
         if (bad[lane] != bad[lane])
-            sum_directly(job, lane, row, rows, finished, pitch);
-    store_rows(job, row, rows, finished, pitch);
+            sum_directly(job, lane, row, rows, finished);
+    store_rows(job, row, rows, finished);
 }
 
 #endif

@@ -14,6 +14,9 @@
 enum { SPAN = 0, ROW_BLOCK = 1 }; /* of part->block */
 enum { CHUNK_STEPS = 64 };
 enum { HALO = 2 };                /* pixels a window reaches past its tile */
+enum { PANEL_LANES = TILE_VECS * VL };
+/* Lines of pixels of a panel; the pitches are constants so that addresses need no registers. */
+enum { LINE_PITCH = PANEL_LANES * OUT_TILE + HALO + 2 * VL, FINISHED_PITCH = PANEL_LANES * OUT_TILE + VL };
 
 static int64_t smaller(int64_t a, int64_t b) { return a < b ? a : b; }
 static int64_t divide_up(int64_t a, int64_t b) { return (a + b - 1) / b; }
@@ -47,13 +50,13 @@ static shape shape_of(const fc_part *part) {
     return s;
 }
 
-/* Offsets into the scratch. Strides between the products' blocks are odd multiples of a vector, so that the
- * blocks do not share cache sets. */
+/* Offsets into the scratch. The products' blocks of inputs lie an odd number of vectors apart, so that they
+ * do not share cache sets. */
 typedef struct layout {
     int64_t input_stride, inputs;   /* [product][step of the span][lane] */
-    int64_t sum_stride, sums;       /* [product][row of the block][lane] */
-    int64_t line_pitch, lines, shifted; /* [window row][pixel]: see input.h */
-    int64_t finished_pitch, finished;   /* [row of the panel][tile row][pixel] */
+    int64_t sums;                   /* [row of the block][product][PANEL_LANES] */
+    int64_t lines;                  /* [window row][LINE_PITCH], twice: see input.h */
+    int64_t finished;               /* [row of the panel][tile row][FINISHED_PITCH] */
     int64_t stage_pitch, stage;     /* [channel][window row][pixel] of x made dense */
     int64_t zeros;                  /* a row of padding */
     int64_t bad, segments, total;
@@ -79,13 +82,9 @@ static layout layout_of(const fc_part *part, const shape *s) {
     int64_t lanes = s->most_lanes;
     l.input_stride = part->block[SPAN] * lanes + VL;
     l.inputs = take(&l.total, s->products * l.input_stride);
-    l.sum_stride = part->block[ROW_BLOCK] * lanes + VL;
-    l.sums = take(&l.total, s->products * l.sum_stride);
-    l.line_pitch = s->step_w * lanes + HALO + 2 * VL;
-    l.lines = take(&l.total, s->window_h * l.line_pitch);
-    l.shifted = take(&l.total, s->window_h * l.line_pitch + OUT_TILE) + OUT_TILE;
-    l.finished_pitch = s->step_w * lanes + VL;
-    l.finished = take(&l.total, TILE_ROWS * s->step_h * l.finished_pitch);
+    l.sums = take(&l.total, part->block[ROW_BLOCK] * s->products * PANEL_LANES);
+    l.lines = take(&l.total, 2 * WINDOW * LINE_PITCH);
+    l.finished = take(&l.total, TILE_ROWS * OUT_TILE * FINISHED_PITCH);
     l.stage_pitch = s->window_w * lanes;
     l.stage = take(&l.total, VL * s->window_h * l.stage_pitch);
     l.zeros = take(&l.total, s->window_w * lanes + VL);

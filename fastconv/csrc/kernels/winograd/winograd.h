@@ -4,13 +4,13 @@
  * of out channels:
  *     transform the panel's inputs           -> [product][step][lane]      input.h
  *     for each block of out channels
- *         for each product, chunk of steps, panel of rows: the register tile -> [product][row][lane]
+ *         for each product, chunk of steps, panel of rows: the register tile -> [row][product][lane]
  *         transform back, epilogue, store                                   output.h
  * A chunk of the reduction is summed from zero and then added, as in gemm. The block's sums lie in L2 and the
  * chunk at hand in L1; the weights stream past once per panel. When the transformed inputs of all channels
  * would outgrow the scratch they are made span by span, anew for each block.
  *
- * Packed weights: transformed, [group][product][panel of rows][step][row], then as given, [group][panel of
+ * Packed weights: transformed, [group][product][chunk][panel of rows][step][row], then as given, [group][panel of
  * rows][step][tap][row], for tiles that must be summed directly. A step is (in channel, depth tap).
  * Bound: FMA throughput with many channels both in and out; shuffles and stores of the transforms
  * with few; the L3 stream of weights with few tiles.
@@ -52,9 +52,10 @@ static void prepare(fc_part *part, const fc_machine *machine) {
     int64_t step_reals = s.products * s.most_lanes;
     int64_t span = (int64_t)(4 * machine->l2_bytes / sizeof(real)) / step_reals / s.chunk * s.chunk;
     part->block[SPAN] = smaller(span < s.chunk ? s.chunk : span, s.steps);
-    int64_t rows = (int64_t)(machine->l2_bytes * 2 / 5 / sizeof(real)) / step_reals / TILE_ROWS * TILE_ROWS;
-    rows = rows < 2 * TILE_ROWS ? 2 * TILE_ROWS : rows;
-    part->block[ROW_BLOCK] = smaller(rows, part->group_out_ch);
+    int64_t panels = (int64_t)(machine->l2_bytes / 2 / sizeof(real)) / (s.products * PANEL_LANES * TILE_ROWS);
+    int64_t wanted = divide_up(part->group_out_ch, TILE_ROWS);
+    panels = divide_up(wanted, divide_up(wanted, panels > 2 ? panels : 2));
+    part->block[ROW_BLOCK] = smaller(panels * TILE_ROWS, part->group_out_ch);
 }
 
 static double seconds(const fc_part *part, const fc_machine *machine) {
@@ -111,13 +112,15 @@ static void pack(const fc_part *part, const fc_weight_view *weight, const fc_wei
     for (int64_t g = 0; g < part->problem.groups; g++)
         for (int64_t row = 0, rows; row < part->group_out_ch; row += rows) {
             rows = fc_panel_rows(part->group_out_ch - row);
-            real *to = (real *)packed + g * s.products * product_stride + row * s.steps;
+            real *to = (real *)packed + g * s.products * product_stride;
             for (int64_t step = 0; step < s.steps; step++) {
+                int64_t chunk = step / s.chunk * s.chunk, depth = smaller(s.chunk, s.steps - chunk);
+                int64_t place = chunk * part->group_out_ch + row * depth + (step - chunk) * rows;
                 int64_t offset = g * stride[0] + row * stride[1] + step / s.depth_taps * stride[2] +
                                  step % s.depth_taps * stride[3];
                 const real *from = (const real *)weight->data + offset;
                 for (int64_t r = 0; r < rows; r++)
-                    transform_weight(&s, from + r * stride[1], stride[4], stride[5], to + step * rows + r,
+                    transform_weight(&s, from + r * stride[1], stride[4], stride[5], to + place + r,
                                      product_stride);
                 for (int64_t kh = 0; kh < part->axis[1].kernel; kh++)
                     for (int64_t kw = 0; kw < part->axis[2].kernel; kw++)
@@ -155,10 +158,12 @@ static void multiply(const input_job *in, const real *weights, int64_t row, int6
         for (int64_t step = begin, depth; step < end; step += depth) {
             depth = smaller(s->chunk, end - step);
             const real *inputs = in->scratch + l->inputs + product * l->input_stride + (step - begin) * lanes;
-            real *sums = in->scratch + l->sums + product * l->sum_stride;
-            for (int64_t r = row, rows; r < row_end; r += rows, sums += rows * lanes) {
+            real *sums = in->scratch + l->sums + product * PANEL_LANES;
+            int64_t row_pitch = s->products * PANEL_LANES;
+            for (int64_t r = row, rows; r < row_end; r += rows, sums += rows * row_pitch) {
                 rows = fc_panel_rows(row_end - r);
-                fc_tile(rows, in->vecs, depth, u + r * s->steps + step * rows, inputs, sums, lanes, step > 0);
+                fc_tile(rows, in->vecs, depth, u + step * in->part->group_out_ch + r * depth, inputs, sums, row_pitch,
+                        step > 0);
             }
         }
     }
@@ -179,8 +184,7 @@ static void run(const fc_call *call, int64_t task, void *scratch) {
     in.group = (const stor *)x->data + n * x->stride[0] + group * part->group_in_ch * x->stride[1];
     in.segments = (segment *)(in.scratch + l.segments);
     in.segment_count = cut_segments(part, &s, first * VL, count, in.segments);
-    memset(in.scratch + l.lines, 0, (size_t)(s.window_h * l.line_pitch) * sizeof(real));
-    memset(in.scratch + l.shifted - OUT_TILE, 0, (size_t)(s.window_h * l.line_pitch + OUT_TILE) * sizeof(real));
+    memset(in.scratch + l.lines, 0, 2 * WINDOW * LINE_PITCH * sizeof(real));
     memset(in.scratch + l.zeros, 0, (size_t)(s.window_w * s.most_lanes + VL) * sizeof(real));
     const real *weights = call->packed;
     output_job out = {.in = &in, .call = call, .n = n, .group = group, .lanes = count};
@@ -197,7 +201,7 @@ static void run(const fc_call *call, int64_t task, void *scratch) {
             multiply(&in, weights, row, row_end, begin, end);
         }
         const real *sums = in.scratch + l.sums;
-        for (int64_t r = row, rows; r < row_end; r += rows, sums += rows * in.vecs * VL) {
+        for (int64_t r = row, rows; r < row_end; r += rows, sums += rows * s.products * PANEL_LANES) {
             rows = fc_panel_rows(row_end - r);
             finish_rows(&out, sums, r, rows);
         }
