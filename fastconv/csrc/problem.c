@@ -65,13 +65,16 @@ static fc_status check_axis(const fc_problem *p, int axis, int64_t *out) {
                            name, (long long)before, (long long)after, (long long)*out);
         return FC_OK;
     }
-    int64_t padded = in + before + after;
-    if (padded < reach + 1)
+    /* Short of the kernel by less than a stride is an empty output; by more, no output at all. */
+    int64_t room = in + before + after - reach - 1;
+    if (room < -stride)
         return fc_fail(FC_INVALID_ARGUMENT,
                        "weight: kernel %s covers %lld with dilation %lld, but x with padding has only "
                        "%lld",
-                       name, (long long)reach + 1, (long long)dilation, (long long)padded);
-    *out = (padded - reach - 1) / stride + 1;
+                       name, (long long)reach + 1, (long long)dilation, (long long)(in + before + after));
+    *out = room < 0 ? 0 : room / stride + 1;
+    if (*out == 0)
+        return FC_OK;
     int64_t most = before > after ? before : after;
     if (p->pad_mode == FC_PAD_REFLECT && most > 0 && most >= in)
         return fc_fail(FC_INVALID_ARGUMENT, "padding: reflect of %lld needs %s above it, x has %lld",

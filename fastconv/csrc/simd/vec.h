@@ -15,6 +15,7 @@
  *   v_abs v_reduce_max
  *   v_deinterleave(a, b, &even, &odd)  the 2 * VL values a, b parted by parity
  *   lane_index v_lanes(int32_t[VL]) v_permute(a, lanes)  lane i of the result is lane lanes[i] of a
+ *   v_transpose(rows)  a square of VL vectors, in place
  *   FC_FN(name)      name_<dtype>_<isa>; FC_NAME(algorithm) the printed kernel name
  *
  * The tile constants say what fits the registers: TILE_ROWS x TILE_VECS accumulators.

@@ -51,6 +51,14 @@ FC_INLINE lane_index v_lanes(const int32_t *index) {
 FC_INLINE vec v_permute(vec a, lane_index index) {
     return _mm256_castps_pd(_mm256_permutevar8x32_ps(_mm256_castpd_ps(a), index));
 }
+FC_INLINE void v_transpose(vec rows[VL]) {
+    vec a = _mm256_unpacklo_pd(rows[0], rows[1]), b = _mm256_unpackhi_pd(rows[0], rows[1]);
+    vec c = _mm256_unpacklo_pd(rows[2], rows[3]), d = _mm256_unpackhi_pd(rows[2], rows[3]);
+    rows[0] = _mm256_permute2f128_pd(a, c, 0x20);
+    rows[1] = _mm256_permute2f128_pd(b, d, 0x20);
+    rows[2] = _mm256_permute2f128_pd(a, c, 0x31);
+    rows[3] = _mm256_permute2f128_pd(b, d, 0x31);
+}
 #else
 #define VL 8
 typedef __m256 vec;
@@ -88,6 +96,21 @@ FC_INLINE void v_deinterleave(vec a, vec b, vec *even, vec *odd) {
 typedef __m256i lane_index;
 FC_INLINE lane_index v_lanes(const int32_t *index) { return _mm256_loadu_si256((const __m256i *)index); }
 FC_INLINE vec v_permute(vec a, lane_index index) { return _mm256_permutevar8x32_ps(a, index); }
+FC_INLINE void v_transpose(vec rows[VL]) {
+    vec t[VL];
+    for (int i = 0; i < 8; i += 4) {
+        vec a = _mm256_unpacklo_ps(rows[i], rows[i + 1]), b = _mm256_unpackhi_ps(rows[i], rows[i + 1]);
+        vec c = _mm256_unpacklo_ps(rows[i + 2], rows[i + 3]), d = _mm256_unpackhi_ps(rows[i + 2], rows[i + 3]);
+        t[i] = _mm256_shuffle_ps(a, c, 0x44);
+        t[i + 1] = _mm256_shuffle_ps(a, c, 0xee);
+        t[i + 2] = _mm256_shuffle_ps(b, d, 0x44);
+        t[i + 3] = _mm256_shuffle_ps(b, d, 0xee);
+    }
+    for (int i = 0; i < 4; i++) {
+        rows[i] = _mm256_permute2f128_ps(t[i], t[i + 4], 0x20);
+        rows[i + 4] = _mm256_permute2f128_ps(t[i], t[i + 4], 0x31);
+    }
+}
 #endif
 FC_INLINE real v_reduce_max(vec a) {
     real lanes[VL];

@@ -7,35 +7,36 @@
 
 #include "kernels/common/channel_lanes.h"
 
-#define LANE_BODIES(kind, whole, table, taps)                   \
-    case (taps) * 2 + 0:                                        \
-        lane_body(kind, whole, table, taps, 1, s);              \
-        return;                                                 \
-    case (taps) * 2 + 1:                                        \
-        lane_body(kind, whole, table, taps, 2, s);              \
+/* Bodies for 3, 5 or 7 undilated taps at stride 1 or 2 share each vector of x between taps; the rest load it
+ * anew, which costs nothing where one value fills the lanes. */
+#define LANE_TAPS(kind, whole, table, taps)            \
+    case (taps) * 2 + 0:                               \
+        lane_body(kind, whole, table, taps, 1, s);     \
+        return;                                        \
+    case (taps) * 2 + 1:                               \
+        lane_body(kind, whole, table, taps, 2, s);     \
         return;
-
-#define LANE_SWITCH(name, kind, whole, table, more)                                   \
-    static __attribute__((noinline, unused)) void name(int64_t which, const lane_sweep *s) {  \
-        switch (which) {                                                              \
-            more(kind, whole, table)                                                  \
-            LANE_BODIES(kind, whole, table, 3)                                        \
-        default:                                                                      \
-            lane_body(kind, whole, table, 0, 0, s);                                   \
-        }                                                                             \
+#define LANE_TAPS_357(kind, whole, table)              \
+    LANE_TAPS(kind, whole, table, 3) LANE_TAPS(kind, whole, table, 5) LANE_TAPS(kind, whole, table, 7)
+#define LANE_TAPS_3(kind, whole, table) LANE_TAPS(kind, whole, table, 3)
+#define LANE_TAPS_NONE(kind, whole, table)
+#define LANE_SWITCH(name, kind, whole, table, shared)                                        \
+    static __attribute__((noinline, unused)) void name(int64_t which, const lane_sweep *s) { \
+        switch (which) {                                                                     \
+            shared(kind, whole, table)                                                       \
+        default:                                                                             \
+            lane_body(kind, whole, table, 0, 0, s);                                          \
+        }                                                                                    \
     }
-#define LANE_WIDE(kind, whole, table) LANE_BODIES(kind, whole, table, 5) LANE_BODIES(kind, whole, table, 7)
-#define LANE_NARROW(kind, whole, table)
-
-LANE_SWITCH(lane_plain_inside, LANES_PLAIN, 1, 0, LANE_WIDE)
-LANE_SWITCH(lane_plain_table, LANES_PLAIN, 1, 1, LANE_WIDE)
-LANE_SWITCH(lane_plain_tail, LANES_PLAIN, 0, 1, LANE_WIDE)
-LANE_SWITCH(lane_permuted_inside, LANES_PERMUTED, 1, 0, LANE_NARROW)
-LANE_SWITCH(lane_permuted_table, LANES_PERMUTED, 1, 1, LANE_NARROW)
-LANE_SWITCH(lane_permuted_tail, LANES_PERMUTED, 0, 1, LANE_NARROW)
-LANE_SWITCH(lane_one_inside, LANES_ONE, 1, 0, LANE_NARROW)
-LANE_SWITCH(lane_one_table, LANES_ONE, 1, 1, LANE_NARROW)
-LANE_SWITCH(lane_one_tail, LANES_ONE, 0, 1, LANE_NARROW)
+LANE_SWITCH(lane_plain_inside, LANES_PLAIN, 1, 0, LANE_TAPS_357)
+LANE_SWITCH(lane_plain_table, LANES_PLAIN, 1, 1, LANE_TAPS_357)
+LANE_SWITCH(lane_plain_tail, LANES_PLAIN, 0, 1, LANE_TAPS_3)
+LANE_SWITCH(lane_permuted_inside, LANES_PERMUTED, 1, 0, LANE_TAPS_3)
+LANE_SWITCH(lane_permuted_table, LANES_PERMUTED, 1, 1, LANE_TAPS_3)
+LANE_SWITCH(lane_permuted_tail, LANES_PERMUTED, 0, 1, LANE_TAPS_3)
+LANE_SWITCH(lane_one_inside, LANES_ONE, 1, 0, LANE_TAPS_NONE)
+LANE_SWITCH(lane_one_table, LANES_ONE, 1, 1, LANE_TAPS_NONE)
+LANE_SWITCH(lane_one_tail, LANES_ONE, 0, 1, LANE_TAPS_NONE)
 
 /* s->table is set, or all of s->rows lie inside x and the block is whole. */
 FC_INLINE void lane_sweep_run(bool whole, const lane_sweep *s) {

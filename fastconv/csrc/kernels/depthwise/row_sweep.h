@@ -54,19 +54,17 @@ FC_INLINE void sweep_store(const int rows, const int vecs, const row_sweep *s, c
     }
 }
 
-/* share: the stride along height, when rows are shared between taps; 0: each tap loads its own. width_taps
- * and taps: 0 when known only at run time (taps only without sharing). */
-FC_INLINE void sweep_body(const int taps, const int width_taps, const int rows, const int vecs, const int share,
-                          const row_sweep *s) {
+/* share: the stride along height, when rows are shared between taps; 0: each tap loads its own and
+ * taps is 0: known at run time. */
+FC_INLINE void sweep_body(const int taps, const int rows, const int vecs, const int share, const row_sweep *s) {
     vec acc[SWEEP_SUMS / VL];
     FC_UNROLL_ALL for (int r = 0; r < rows; r++)
         FC_UNROLL_ALL for (int v = 0; v < vecs; v++)
             acc[r * vecs + v] = s->add ? v_load(s->sums + (r * vecs + v) * VL) : v_zero();
     const real *weights = s->weights;
     const real *const *table = s->rows;
-    int64_t across = width_taps ? width_taps : s->width_taps;
     for (int64_t depth = 0; depth < s->depth_taps; depth++, table += s->depth_pitch)
-        for (int64_t k = 0; k < across; k++) {
+        for (int64_t k = 0; k < s->width_taps; k++) {
             int64_t shift = s->shift[k] + s->column;
             if (share) {
                 vec weight[7];
@@ -121,16 +119,14 @@ FC_INLINE int64_t sweep_group(int64_t share, int64_t left) {
 
 #define SWEEP_SHARED(taps, rows, vecs)                   \
     case ((taps) * 16 + (rows)) * 16 + (vecs):           \
-        if (share == 1 && s->width_taps == (taps))       \
-            sweep_body(taps, taps, rows, vecs, 1, s);    \
-        else if (share == 1)                             \
-            sweep_body(taps, 0, rows, vecs, 1, s);       \
+        if (share == 1)                                  \
+            sweep_body(taps, rows, vecs, 1, s);          \
         else                                             \
-            sweep_body(taps, 0, rows, vecs, 2, s);       \
+            sweep_body(taps, rows, vecs, 2, s);          \
         return;
 #define SWEEP_PLAIN(rows, vecs)                 \
     case (rows) * 16 + (vecs):                  \
-        sweep_body(0, 0, rows, vecs, 0, s);     \
+        sweep_body(0, rows, vecs, 0, s);        \
         return;
 
 /* share: 1 or 2, the stride along height when it has no dilation, else 0. */
