@@ -2,10 +2,10 @@
 
     python bench/peers.py --threads 1 --json peers.json
 
-Every runner gets the same data, is checked against a float64 result before it is timed, and is timed
-in the same rounds, each round in another order, so that a machine that speeds up or slows down does
-so for all of them. GFLOP/s counts the direct algorithm's arithmetic (see layers.py). The ratio is the
-best peer's time over fastconv's: above one, fastconv is faster.
+Every runner gets the same data, is checked against a float64 result before and after it is timed,
+and is timed in the same rounds, each round in another order, so that a machine that speeds up or
+slows down does so for all of them. GFLOP/s counts the direct algorithm's arithmetic (layers.py).
+The ratio is the best peer's time over fastconv's: above one, fastconv is faster.
 """
 
 from __future__ import annotations
@@ -34,13 +34,15 @@ SETTLE_SECONDS = 0.02
 def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--threads", type=int, default=1, help="threads of every runner (default 1)")
+    parser.add_argument("--threads", type=int, default=1, help="threads of each runner (default 1)")
     parser.add_argument("--layers", default="", help="only layers matching this regular expression")
     parser.add_argument("--runners", default="", help="only runners matching this expression")
     parser.add_argument("--rounds", type=int, default=9, help="rounds per layer (default 9)")
     parser.add_argument("--round-ms", type=float, default=20.0,
                         help="a runner's share of a round, in milliseconds (default 20)")
     parser.add_argument("--quick", action="store_true", help="3 rounds of 5 ms")
+    parser.add_argument("--clock", choices=("wall", "cpu"), default="wall",
+                        help="cpu: processor time, for one thread on a machine that is shared")
     parser.add_argument("--seed", type=int, default=0, help="seed of inputs and weights")
     parser.add_argument("--values", choices=("relu", "normal"), default="relu",
                         help="input like a rectifier's output, or signed")
@@ -48,6 +50,8 @@ def parse_arguments() -> argparse.Namespace:
     arguments = parser.parse_args()
     if arguments.threads < 1 or arguments.rounds < 1 or arguments.round_ms <= 0:
         parser.error("--threads, --rounds and --round-ms must be positive")
+    if arguments.clock == "cpu" and arguments.threads != 1:
+        parser.error("--clock cpu adds up the threads' time: it needs --threads 1")
     if arguments.quick:
         arguments.rounds, arguments.round_ms = 3, 5.0
     return arguments
@@ -56,7 +60,10 @@ def parse_arguments() -> argparse.Namespace:
 # ---------------------------------------------------------------------------------- measuring
 
 
-def matmul_peak_gflops(size: int = 1024, draws: int = 12) -> float:
+CLOCKS = {"wall": time.perf_counter, "cpu": time.process_time}
+
+
+def matmul_peak_gflops(clock, size: int = 1024, draws: int = 12) -> float:
     """Best rate of NumPy's float32 matrix product, a stand-in for the machine's FMA peak.
 
     A good BLAS reaches 85 to 95 % of the peak, so fractions of this figure flatter by as much.
@@ -66,15 +73,17 @@ def matmul_peak_gflops(size: int = 1024, draws: int = 12) -> float:
     rng = np.random.default_rng(0)
     a, b = (rng.standard_normal((size, size), dtype=np.float32) for _ in range(2))
     out = np.empty_like(a)
-    return max(2 * size**3 / seconds_per_call(lambda: np.matmul(a, b, out=out), 1) / 1e9
-               for _ in range(draws))
+    def product():
+        np.matmul(a, b, out=out)
+
+    return max(2e-9 * size**3 / seconds_per_call(product, 1, clock) for _ in range(draws))
 
 
-def seconds_per_call(call, repeats: int) -> float:
-    start = time.perf_counter()
+def seconds_per_call(call, repeats: int, clock) -> float:
+    start = clock()
     for _ in range(repeats):
         call()
-    return (time.perf_counter() - start) / repeats
+    return (clock() - start) / repeats
 
 
 def prepare(layer, adapters, x, weight, threads):
@@ -89,7 +98,7 @@ def prepare(layer, adapters, x, weight, threads):
             prepared.call()
         except Unsupported as reason:
             unsupported[adapter.name] = str(reason)
-        except Exception as failure:  # noqa: BLE001 - a finding, not the end of the run
+        except Exception as failure:  # a finding, not the end of the run
             failed[adapter.name] = f"{type(failure).__name__}: {failure}"
         else:
             runners[adapter.name] = prepared
@@ -98,12 +107,13 @@ def prepare(layer, adapters, x, weight, threads):
 
 def interleaved_rounds(calls, arguments) -> dict[str, list[float]]:
     """Seconds per call of every runner in every round."""
+    clock = CLOCKS[arguments.clock]
     settle = SETTLE_SECONDS if arguments.threads > 1 else 0.0
     repeats = {}
     for name, call in calls.items():
         time.sleep(settle)
         call()
-        once = seconds_per_call(call, 1)
+        once = seconds_per_call(call, 1, clock)
         repeats[name] = max(1, round(arguments.round_ms / 1e3 / max(once, 1e-7)))
     seconds = {name: [] for name in calls}
     names = list(calls)
@@ -115,7 +125,7 @@ def interleaved_rounds(calls, arguments) -> dict[str, list[float]]:
             for name in names[shift:] + names[:shift]:
                 time.sleep(settle)
                 calls[name]()  # untimed: brings this runner's weights and code back to the cache
-                seconds[name].append(seconds_per_call(calls[name], repeats[name]))
+                seconds[name].append(seconds_per_call(calls[name], repeats[name], clock))
     finally:
         gc.enable()
     return seconds
@@ -237,7 +247,8 @@ def table_row(name: str, row: dict, names: list[str]) -> str:
 
 LEGEND = ("GFLOP/s of the direct algorithm's arithmetic. ratio: best peer's time / the better of "
           "fc.nchw and fc.nhwc; func: better of torch and torchcl / fc.func.\n"
-          "~ relative error above 1e-4: not counted as best peer   ! failed or wrong result   – not available")
+          "~ relative error above 1e-4: not counted as best peer   ! failed or wrong result   "
+          "– not available")
 
 SUMMARY_TITLES = {
     "fastconv": "best fastconv layout against best peer",
@@ -251,13 +262,16 @@ SUMMARY_TITLES = {
 def print_summary(report: dict) -> None:
     print(f"\n{LEGEND}")
     for key, found in report["summary"].items():
-        print(f"{SUMMARY_TITLES[key]}: geometric mean {found['geometric_mean']:.2f} over "
-              f"{found['layers']} layers, worst {found['worst_ratio']:.2f} ({found['worst_layer']})")
+        print(f"{SUMMARY_TITLES[key]}: geometric mean {found['geometric_mean']:.2f} of "
+              f"{found['layers']} layers, worst {found['worst_ratio']:.2f} {found['worst_layer']}")
     peak = report["matmul_peak_gflops"]
     print(f"NumPy float32 matmul, a stand-in for the FMA peak: {peak:.0f} GFLOP/s")
+    failed = {}
     for name, row in report["layers"].items():
         for runner, reason in row["failed"].items():
-            print(f"FAILED {name} {runner}: {reason}")
+            failed.setdefault((runner, reason), []).append(name)
+    for (runner, reason), names in failed.items():
+        print(f"FAILED {runner}: {reason} ({', '.join(names)})")
     print(f"{report['elapsed_seconds']:.0f} s")
 
 
@@ -274,26 +288,30 @@ def main() -> int:
     if not chosen or not adapters:
         print(f"nothing to run: {len(chosen)} layers, {len(adapters)} runners", file=sys.stderr)
         return 2
-    start = time.perf_counter()
+    start, load_before = time.perf_counter(), os.getloadavg()[0]
     for name, reason in missing.items():
         print(f"skipped {name}: {reason}")
     versions = {adapter.name: adapter.version for adapter in adapters}
     environment = {name: os.environ[name] for name in RECORDED_VARIABLES if name in os.environ}
     print(f"{cpu_model()}, {arguments.threads} thread(s), {arguments.rounds} rounds, "
+          f"{arguments.clock} clock, load {load_before:.1f}, "
           f"{' '.join(f'{k}={v}' for k, v in environment.items()) or 'no ISA bounds set'}")
     print(", ".join(f"{name} {version}" for name, version in versions.items()) + "\n")
     names = list(versions)
     print(heading(names))
-    peaks, rows = [matmul_peak_gflops()], {}
+    peaks, rows = [matmul_peak_gflops(CLOCKS[arguments.clock])], {}
     for layer in chosen:
         rows[layer.name] = measure(layer, adapters, arguments)
         print(table_row(layer.name, rows[layer.name], names), flush=True)
-    peaks.append(matmul_peak_gflops())
+    peaks.append(matmul_peak_gflops(CLOCKS[arguments.clock]))
     report = {
         "cpu": cpu_model(),
         "system": platform.platform(),
         "python": platform.python_version(),
         "threads": arguments.threads,
+        "clock": arguments.clock,
+        "load_average_before": load_before,
+        "load_average_after": os.getloadavg()[0],
         "rounds": arguments.rounds,
         "round_ms": arguments.round_ms,
         "seed": arguments.seed,

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 
 import fastconv as fc
+from fastconv import _core
 from fastconv.cli import scipy_layers
 from fastconv.cli.measure import Workload, flops
 from fastconv.cli.pictures import Picture, luminance, square
@@ -174,6 +175,21 @@ def _deformable(picture: str, x: np.ndarray) -> Workload:
     offset = fc.conv2d(x, _random(8, 18, 64, 3, 3) / 2, padding=1, activation="tanh")
     offset = offset * np.float32(LARGEST_OFFSET)
     mask = fc.conv2d(x, _random(9, 9, 64, 3, 3), padding=1, activation="sigmoid")
+    # There is no Conv of this kind to ask; a plan of the same geometry is the one that runs.
+    plan = _core.Plan(
+        dtype="f32",
+        operation="deform_conv",
+        rank=2,
+        batch=1,
+        in_ch=64,
+        out_ch=64,
+        groups=1,
+        in_size=x.shape[2:],
+        kernel=(3, 3),
+        stride=(1, 1),
+        dilation=(1, 1),
+        padding=((1, 1), (1, 1)),
+    )
 
     return Workload(
         "layer", "deformable 3x3 (v2)", picture, x.shape, weight.shape,
@@ -181,7 +197,7 @@ def _deformable(picture: str, x: np.ndarray) -> Workload:
         lambda: fc.deform_conv2d(x, offset, weight, padding=1, mask=mask)[0],
         lambda: scipy_layers.deformable(x[0], offset[0], weight, mask[0], padding=1),
         "ndimage.map_coordinates + tensordot",
-        lambda: [("deform", "deform")],
+        lambda: [(plan.algorithm, plan.kernel)],
     )  # fmt: skip
 
 

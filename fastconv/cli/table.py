@@ -82,25 +82,33 @@ def _rich_wanted(stream: IO[str]) -> bool:
 
 def _print_rich(columns: Sequence[Column], sections: Sequence[Section], file: IO[str]) -> bool:
     """Draw the table with rich; False when the terminal is too narrow for it."""
-    from rich import box
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
     console = Console(file=file)
-    if sum(_widths(columns, sections)) + 2 * len(columns) > console.width:
+    widths = _widths(columns, sections)
+    if sum(widths) + 2 * len(columns) > console.width:
         return False
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for column in columns:
-        table.add_column(column.title, justify="right" if column.right else "left", no_wrap=True)
+
+    def table(rows: Sequence[Sequence[str]], show_header: bool) -> Table:
+        # A heading is no cell, so each section is a table of its own, all with the same widths.
+        grid = Table(box=None, show_header=show_header, pad_edge=False, padding=(0, 1))
+        for column, width in zip(columns, widths, strict=True):
+            justify = "right" if column.right else "left"
+            grid.add_column(column.title, justify=justify, no_wrap=True, width=width)
+        for row in rows:
+            # Text, so that a bracket in a file's name is not taken for markup.
+            grid.add_row(*(Text(cell) for cell in row))
+        return grid
+
+    console.print(table([], show_header=True))
+    rule = "─" if console.encoding.startswith("utf") else "-"
+    console.print(Text(rule * (sum(widths) + 2 * len(widths) - 2)))
     for section in sections:
         if section.heading is not None:
-            table.add_row(Text(section.heading, style="bold cyan"))
-        for row in section.rows:
-            # Text, so that a bracket in a file's name is not taken for markup.
-            table.add_row(*(Text(cell) for cell in row))
-        table.add_section()
-    console.print(table)
+            console.print(Text(section.heading, style="bold cyan"), soft_wrap=True)
+        console.print(table(section.rows, show_header=False))
     return True
 
 

@@ -13,6 +13,7 @@
  *   v_select_neg(x, a, b)  a in lanes where x < 0, else b (also for NaN)
  *   v_round v_pow2   nearest whole number; 2 to a whole number in the exponent range
  *   v_abs v_reduce_max
+ *   v_transpose(rows)  a square of VL vectors, in place
  *   FC_FN(name)      name_<dtype>_<isa>; FC_NAME(algorithm) the printed kernel name
  *
  * The tile constants say what fits the registers: TILE_ROWS x TILE_VECS accumulators.

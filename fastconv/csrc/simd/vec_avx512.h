@@ -31,6 +31,23 @@ FC_INLINE vec v_abs(vec a) { return _mm512_abs_pd(a); }
 FC_INLINE vec v_round(vec a) { return _mm512_roundscale_pd(a, 0); }
 FC_INLINE vec v_pow2(vec a) { return _mm512_scalef_pd(_mm512_set1_pd(1.0), a); }
 FC_INLINE real v_reduce_max(vec a) { return _mm512_reduce_max_pd(a); }
+/* Three stages, each placing lanes 1, 2, 4 apart. */
+FC_INLINE void v_transpose(vec rows[VL]) {
+    vec t[VL];
+    for (int i = 0; i < 8; i += 2) {
+        t[i] = _mm512_unpacklo_pd(rows[i], rows[i + 1]);
+        t[i + 1] = _mm512_unpackhi_pd(rows[i], rows[i + 1]);
+    }
+    for (int i = 0; i < 2; i++) {
+        vec a = t[i], b = t[i + 2], c = t[i + 4], d = t[i + 6];
+        vec ab = _mm512_shuffle_f64x2(a, b, 0x88), ab_odd = _mm512_shuffle_f64x2(a, b, 0xdd);
+        vec cd = _mm512_shuffle_f64x2(c, d, 0x88), cd_odd = _mm512_shuffle_f64x2(c, d, 0xdd);
+        rows[i] = _mm512_shuffle_f64x2(ab, cd, 0x88);
+        rows[i + 2] = _mm512_shuffle_f64x2(ab_odd, cd_odd, 0x88);
+        rows[i + 4] = _mm512_shuffle_f64x2(ab, cd, 0xdd);
+        rows[i + 6] = _mm512_shuffle_f64x2(ab_odd, cd_odd, 0xdd);
+    }
+}
 #else
 #define VL 16
 typedef __m512 vec;
@@ -55,6 +72,29 @@ FC_INLINE vec v_abs(vec a) { return _mm512_abs_ps(a); }
 FC_INLINE vec v_round(vec a) { return _mm512_roundscale_ps(a, 0); }
 FC_INLINE vec v_pow2(vec a) { return _mm512_scalef_ps(_mm512_set1_ps(1.0f), a); }
 FC_INLINE real v_reduce_max(vec a) { return _mm512_reduce_max_ps(a); }
+/* Pairs, then fours within 128 bits, then the 128-bit quarters. */
+FC_INLINE void v_transpose(vec rows[VL]) {
+    vec t[VL];
+    for (int i = 0; i < 16; i += 4) {
+        __m512d a = _mm512_castps_pd(_mm512_unpacklo_ps(rows[i], rows[i + 1]));
+        __m512d b = _mm512_castps_pd(_mm512_unpackhi_ps(rows[i], rows[i + 1]));
+        __m512d c = _mm512_castps_pd(_mm512_unpacklo_ps(rows[i + 2], rows[i + 3]));
+        __m512d d = _mm512_castps_pd(_mm512_unpackhi_ps(rows[i + 2], rows[i + 3]));
+        t[i] = _mm512_castpd_ps(_mm512_unpacklo_pd(a, c));
+        t[i + 1] = _mm512_castpd_ps(_mm512_unpackhi_pd(a, c));
+        t[i + 2] = _mm512_castpd_ps(_mm512_unpacklo_pd(b, d));
+        t[i + 3] = _mm512_castpd_ps(_mm512_unpackhi_pd(b, d));
+    }
+    for (int i = 0; i < 4; i++) {
+        vec a = t[i], b = t[i + 4], c = t[i + 8], d = t[i + 12];
+        vec ab = _mm512_shuffle_f32x4(a, b, 0x88), ab_odd = _mm512_shuffle_f32x4(a, b, 0xdd);
+        vec cd = _mm512_shuffle_f32x4(c, d, 0x88), cd_odd = _mm512_shuffle_f32x4(c, d, 0xdd);
+        rows[i] = _mm512_shuffle_f32x4(ab, cd, 0x88);
+        rows[i + 4] = _mm512_shuffle_f32x4(ab_odd, cd_odd, 0x88);
+        rows[i + 8] = _mm512_shuffle_f32x4(ab, cd, 0xdd);
+        rows[i + 12] = _mm512_shuffle_f32x4(ab_odd, cd_odd, 0xdd);
+    }
+}
 #endif
 
 #if FC_IS_F16

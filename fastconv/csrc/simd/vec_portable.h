@@ -55,6 +55,13 @@ FC_INLINE vec v_pow2(vec a) {
         a[i] = (real)ldexp(1.0, (int)a[i]);
     return a;
 }
+FC_INLINE void v_transpose(vec rows[VL]) {
+    real lanes[VL][VL];
+    memcpy(lanes, rows, sizeof lanes);
+    for (int i = 0; i < VL; i++)
+        for (int j = 0; j < VL; j++)
+            rows[i][j] = lanes[j][i];
+}
 FC_INLINE real v_reduce_max(vec a) {
     real most = a[0];
     for (int i = 1; i < VL; i++)
