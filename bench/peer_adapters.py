@@ -2,8 +2,8 @@
 
 An adapter's constructor imports its library, so a missing one raises ImportError and is skipped by
 name. ``build`` does everything a program does once (convert and pack weights, allocate what the
-library lets its caller allocate) and returns a `Prepared` whose ``call`` is what gets timed. Tensors
-stay in the layout the adapter is named for, in and out; conversion to NumPy is never timed.
+library lets its caller allocate) and returns a `Prepared` whose ``call`` is what gets timed.
+Tensors stay in the layout the adapter is named for, in and out; conversion to NumPy is never timed.
 """
 
 from __future__ import annotations
@@ -295,7 +295,7 @@ class Mnn(Adapter):
 class MnnWinograd(Mnn):
     """MNN packing at the first call, with the shape known: 3×3 and 5×5 go to large Winograd tiles.
 
-    Faster there, with errors up to 2e-3 of the largest output, its "high" precision notwithstanding.
+    Faster there, with errors up to 2e-3 of the largest output in spite of "high" precision.
     """
 
     name = "mnnwino"

@@ -2,10 +2,10 @@
 
     python bench/peers.py --threads 1 --json peers.json
 
-Every runner gets the same data, is checked against a float64 result before it is timed, and is timed
-in the same rounds, each round in another order, so that a machine that speeds up or slows down does
-so for all of them. GFLOP/s counts the direct algorithm's arithmetic (see layers.py). The ratio is the
-best peer's time over fastconv's: above one, fastconv is faster.
+Every runner gets the same data, is checked against a float64 result before and after it is timed,
+and is timed in the same rounds, each round in another order, so that a machine that speeds up or
+slows down does so for all of them. GFLOP/s counts the direct algorithm's arithmetic (layers.py).
+The ratio is the best peer's time over fastconv's: above one, fastconv is faster.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ SETTLE_SECONDS = 0.02
 def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--threads", type=int, default=1, help="threads of every runner (default 1)")
+    parser.add_argument("--threads", type=int, default=1, help="threads of each runner (default 1)")
     parser.add_argument("--layers", default="", help="only layers matching this regular expression")
     parser.add_argument("--runners", default="", help="only runners matching this expression")
     parser.add_argument("--rounds", type=int, default=9, help="rounds per layer (default 9)")
@@ -98,7 +98,7 @@ def prepare(layer, adapters, x, weight, threads):
             prepared.call()
         except Unsupported as reason:
             unsupported[adapter.name] = str(reason)
-        except Exception as failure:  # noqa: BLE001 - a finding, not the end of the run
+        except Exception as failure:  # a finding, not the end of the run
             failed[adapter.name] = f"{type(failure).__name__}: {failure}"
         else:
             runners[adapter.name] = prepared
@@ -247,7 +247,8 @@ def table_row(name: str, row: dict, names: list[str]) -> str:
 
 LEGEND = ("GFLOP/s of the direct algorithm's arithmetic. ratio: best peer's time / the better of "
           "fc.nchw and fc.nhwc; func: better of torch and torchcl / fc.func.\n"
-          "~ relative error above 1e-4: not counted as best peer   ! failed or wrong result   – not available")
+          "~ relative error above 1e-4: not counted as best peer   ! failed or wrong result   "
+          "– not available")
 
 SUMMARY_TITLES = {
     "fastconv": "best fastconv layout against best peer",
@@ -261,13 +262,16 @@ SUMMARY_TITLES = {
 def print_summary(report: dict) -> None:
     print(f"\n{LEGEND}")
     for key, found in report["summary"].items():
-        print(f"{SUMMARY_TITLES[key]}: geometric mean {found['geometric_mean']:.2f} over "
-              f"{found['layers']} layers, worst {found['worst_ratio']:.2f} ({found['worst_layer']})")
+        print(f"{SUMMARY_TITLES[key]}: geometric mean {found['geometric_mean']:.2f} of "
+              f"{found['layers']} layers, worst {found['worst_ratio']:.2f} {found['worst_layer']}")
     peak = report["matmul_peak_gflops"]
     print(f"NumPy float32 matmul, a stand-in for the FMA peak: {peak:.0f} GFLOP/s")
+    failed = {}
     for name, row in report["layers"].items():
         for runner, reason in row["failed"].items():
-            print(f"FAILED {name} {runner}: {reason}")
+            failed.setdefault((runner, reason), []).append(name)
+    for (runner, reason), names in failed.items():
+        print(f"FAILED {runner}: {reason} ({', '.join(names)})")
     print(f"{report['elapsed_seconds']:.0f} s")
 
 

@@ -14,8 +14,8 @@ import numpy as np
 from layers import Layer
 from scipy import signal
 
-# scipy.signal's direct forms do about 1 GFLOP/s; beyond these bounds one call takes a good part of a
-# second, or thousands of calls spend it on overhead.
+# scipy.signal's direct forms do about 1 GFLOP/s; beyond these bounds one run of a layer takes a
+# good part of a second, or thousands of calls spend it on overhead.
 MAX_DIRECT_FLOP = 5e8
 MAX_PLANE_PAIRS = 640
 

@@ -1,7 +1,7 @@
 """Pictures and signals: one plane, one channel, fastconv beside the SciPy call it replaces.
 
-Every runner of a group computes the same numbers, zero outside, output the size of the input. SciPy's
-"same" takes the middle of the full result, so an even kernel's extra cell of padding comes first.
+Every runner of a group computes the same numbers, zero outside, output the size of the input.
+SciPy's "same" takes the middle of the full result, so an even kernel's extra padding comes first.
 """
 
 from __future__ import annotations
