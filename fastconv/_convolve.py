@@ -52,7 +52,7 @@ __all__ = [
 _PADDING_MODES = ("zeros", "reflect", "replicate", "circular")
 _KINDS = {"conv_transpose": "transposed", "deform_conv": "deformable"}
 _PRECISIONS = ("highest", "high", "medium")
-_COMPUTE = {
+_COMPUTE: dict[str, np.dtype[Any]] = {
     "f32": np.dtype(np.float32),
     "f64": np.dtype(np.float64),
     "f16": np.dtype(np.float32),
@@ -64,7 +64,7 @@ _NAMES = {code: name for name, code in _DTYPES.items()}
 _LONGEST = 1 << 40
 # Transforms of such weights could overflow or spread a NaN, so those algorithms step aside.
 _LARGEST_SAFE_WEIGHT = 1e18
-_OVERLAP_WORK = 100_000
+_OVERLAP_WORK: Any = 100_000
 
 
 class Problem(NamedTuple):
@@ -457,7 +457,9 @@ def check_out(
         raise ValueError(f"out must have shape {shape}, got {out.shape}")
     if not out.flags.writeable:
         raise ValueError("out must be writeable, got a read-only array")
-    if out.size and any(step == 0 and size > 1 for step, size in zip(out.strides, out.shape, strict=True)):
+    if out.size and any(
+        step == 0 and size > 1 for step, size in zip(out.strides, out.shape, strict=True)
+    ):
         raise ValueError(
             f"out must have its elements at distinct addresses, got strides {out.strides} "
             f"for shape {out.shape}"
@@ -507,7 +509,7 @@ def _dense(array: np.ndarray, problem: Problem) -> tuple[np.ndarray, bool]:
     if hint is None:
         array = np.array(array)
         hint = _core.dense_channels(array, problem.rank, problem.channels_last)
-    return array, hint
+    return array, bool(hint)
 
 
 def convolve(
