@@ -1,3 +1,4 @@
+# cython: auto_pickle=False, autotestdict=False
 """The only boundary to C: buffers in, one call without the GIL, a status becomes an exception.
 
 Arrays reach this module as ndarrays whose dtype and shape the caller has checked; float16 and bfloat16
