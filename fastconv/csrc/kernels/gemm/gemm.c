@@ -46,7 +46,10 @@ static double seconds(const fc_part *part, const fc_machine *machine) {
     double rest = (double)(part->group_out_ch % TILE_ROWS);
     double row_loss = 1 + (rest > 0 ? 0.5 * (TILE_ROWS - rest) / (double)part->group_out_ch : 0);
     bool dense = !part->problem.x_channels_last && part->axis[2].stride == 1;
-    double pack = groups * reduction * vectors * (dense ? 1.6 : 1.2 * VL);
+    /* Each output row of a panel is a run of its own, and its setup outweighs its few vectors. */
+    double out_rows = (double)(part->axis[0].out * part->axis[1].out);
+    double runs = out_rows + (double)part->out_pixels / PANEL_LANES;
+    double pack = groups * reduction * (24.0 * runs + vectors * (dense ? 3.0 : 1.2 * VL));
     double store = groups * (double)part->group_out_ch * vectors * (part->problem.out_channels_last ? 2.0 * VL : 3.0);
     double cycles = fma / 2 / 0.88 * row_loss + pack + store;
     return cycles / (machine->vector_fma_rate[FC_PASTE(FC_ISA_, FC_ISA)] / 2);
