@@ -49,8 +49,8 @@ static double seconds(const fc_part *part, const fc_machine *machine) {
     /* Each output row of a panel is a run of its own, and its setup outweighs its few vectors. */
     double out_rows = (double)(part->axis[0].out * part->axis[1].out);
     double runs = out_rows + (double)part->out_pixels / PANEL_LANES;
-    double pack = groups * reduction * (24.0 * runs + vectors * (dense ? 3.0 : 1.2 * VL));
-    double store = groups * (double)part->group_out_ch * vectors * (part->problem.out_channels_last ? 2.0 * VL : 3.0);
+    double pack = groups * reduction * (28.0 * runs + vectors * (dense ? 3.0 : 1.6 * VL));
+    double store = groups * (double)part->group_out_ch * vectors * (part->problem.out_channels_last ? 2.5 * VL : 18.0);
     double cycles = fma / 2 / 0.88 * row_loss + pack + store;
     return cycles / (machine->vector_fma_rate[FC_PASTE(FC_ISA_, FC_ISA)] / 2);
 }
