@@ -83,7 +83,7 @@ static double row_cycles(int64_t columns, int64_t runs, int64_t vecs) {
         double fma = pixels * (double)vecs / 2, loads = (pixels + (double)vecs) / 2;
         double issue = (pixels * (double)(vecs + 1) + (double)vecs + 4) / 4, most = fma > loads ? fma : loads;
         most = most > issue ? most : issue;
-        cycles += (double)count * (most > 4 ? most : 4) / (double)runs;
+        cycles += (double)count * (most > TILE_LATENCY ? most : TILE_LATENCY) / (double)runs;
     }
     return cycles;
 }
