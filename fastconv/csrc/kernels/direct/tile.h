@@ -24,7 +24,7 @@
 #define SEGMENT 2
 #define TILE_LATENCY 8
 #endif
-enum { BLOCK_VECS = 2, PREFETCH_STEPS = 32 };
+enum { BLOCK_VECS = 2, PREFETCH_STEPS = 32, LINE_VECS = 64 / sizeof(vec) };
 
 #define FC_UNROLL_TILE _Pragma("GCC unroll 16")
 
@@ -55,7 +55,7 @@ FC_INLINE void tile_body(const int runs, const int pixels, const int vecs, const
                 FC_UNROLL_TILE for (int v = 0; v < vecs; v++)
                     acc[r][v] = v_fma(value, weight[v], acc[r][v]);
             }
-            FC_UNROLL_TILE for (int v = 0; v < vecs; v++)
+            FC_UNROLL_TILE for (int v = 0; v < vecs; v += LINE_VECS)
                 __builtin_prefetch(weights + (PREFETCH_STEPS * vecs + v) * VL);
             weights += vecs * VL;
             p0++;
