@@ -105,9 +105,9 @@ def common_flags(keep_symbols):
     if DEBUG:
         flags += ["-Og", "-g"]
     elif SANITIZE:
-        flags += ["-O1", "-g"]
+        flags += ["-O1", "-g1"]
     else:
-        flags += ["-O3", "-g" if keep_symbols else "-g0"]
+        flags += ["-O3", "-g1" if keep_symbols else "-g0"]  # lines are enough for perf
     return flags
 
 
@@ -367,7 +367,8 @@ def run_quietly(command):
         return None
     lines = [line.strip() for line in done.stdout.splitlines() if line.strip()]
     errors = [line for line in lines if "error" in line.lower()]
-    return (errors or lines or [f"exit status {done.returncode}"])[0]
+    complaint = (errors or lines or [f"exit status {done.returncode}"])[0]
+    return complaint[max(complaint.find("error:"), 0) :]  # without the probe's temporary path
 
 
 setup(

@@ -1,8 +1,13 @@
 """The only boundary to C: buffers in, one call without the GIL, a status becomes an exception.
 
-Arrays reach this module as ndarrays whose dtype and shape the caller has checked, float16 and bfloat16
-ones viewed as uint16. Nothing here loops over samples.
+Arrays reach this module as ndarrays whose dtype and shape the caller has checked; float16 and bfloat16
+ones are read as 16-bit words. Nothing here loops over samples.
 """
+
+from contextvars import ContextVar
+
+from numpy import array as new_array
+from numpy import empty, ndarray
 
 from cpython.buffer cimport (
     PyBUF_FORMAT, PyBUF_STRIDES, PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer,
@@ -140,6 +145,19 @@ cdef extern from "fastconv.h" nogil:
     const char *fc_version()
 
 
+cdef extern from *:
+    """
+    #if defined(__clang__)
+    #define FC_COMPILER "clang " __clang_version__
+    #elif defined(__GNUC__)
+    #define FC_COMPILER "gcc " __VERSION__
+    #else
+    #define FC_COMPILER "unknown"
+    #endif
+    """
+    const char *FC_COMPILER
+
+
 # The words of the Python interface and the numbers C knows them by.
 DTYPES = {"f32": FC_F32, "f64": FC_F64, "f16": FC_F16, "bf16": FC_BF16}
 OPERATIONS = {
@@ -178,8 +196,6 @@ cdef int check(fc_status status) except -1:
     message = fc_last_error().decode("utf-8", "replace")
     if status == FC_OUT_OF_MEMORY:
         raise MemoryError(message)
-    if status == FC_OVERFLOW:
-        raise OverflowError(message)
     raise ValueError(message)
 
 
@@ -196,34 +212,20 @@ cdef class _View:
         if self.held:
             PyBuffer_Release(&self.buffer)
 
-    cdef int hold(self, object array, bint writable, const char *name) except -1:
+    cdef int hold(self, object array, bint writable, str name) except -1:
         PyObject_GetBuffer(array, &self.buffer, PyBUF_STRIDES | (PyBUF_WRITABLE if writable else 0))
         self.held = True
-        cdef int axis
-        for axis in range(self.buffer.ndim):
-            if self.buffer.strides[axis] % self.buffer.itemsize:
-                raise ValueError(
-                    f"{name.decode()}: strides {array.strides} are no multiples of the item size"
-                )
+        if not regular(&self.buffer):
+            raise ValueError(
+                f"{name}: address or strides {array.strides} are no multiples of the item size"
+            )
         return 0
 
     cdef int64_t stride(self, int axis) noexcept:
         return self.buffer.strides[axis] // self.buffer.itemsize
 
     cdef fc_tensor tensor(self, int spatial_rank, bint channels_last) noexcept:
-        """batched (rank + 2 axes) or not (rank + 1); channels before or after the spatial axes"""
-        cdef fc_tensor out
-        memset(&out, 0, sizeof(out))
-        cdef int batched = self.buffer.ndim == spatial_rank + 2
-        cdef int axis
-        cdef int first = batched + (0 if channels_last else 1)
-        out.data = self.buffer.buf
-        if batched:
-            out.stride[0] = self.stride(0)
-        out.stride[1] = self.stride(self.buffer.ndim - 1 if channels_last else batched)
-        for axis in range(spatial_rank):
-            out.stride[5 - spatial_rank + axis] = self.stride(first + axis)
-        return out
+        return tensor_of(&self.buffer, spatial_rank, channels_last)
 
     cdef fc_weight_view weight(self, int64_t groups, bint transposed, bint flip) noexcept:
         """(C_out, C_in/groups, *kernel), or (C_in, C_out/groups, *kernel) when transposed"""
@@ -243,6 +245,53 @@ cdef class _View:
                 out.stride[at] = -out.stride[at]
         out.data = data
         return out
+
+
+cdef bint channels_dense(const Py_buffer *b, int rank, bint last) noexcept:
+    """Whether kernels should take an array for one with dense channels.
+
+    The declared layout decides unless the strides of axes longer than one say otherwise: a torch
+    tensor in channels_last format is declared NCHW.
+    """
+    cdef int channel = b.ndim - 1 if last else b.ndim - 1 - rank
+    cdef int axis = b.ndim - 2 if last else b.ndim - 1
+    cdef int end = axis - rank
+    if b.shape[channel] <= 1:
+        return last
+    while axis > end and b.shape[axis] <= 1:
+        axis -= 1
+    if axis == end:
+        return last
+    if last:
+        return b.strides[channel] == b.itemsize or b.strides[axis] != b.itemsize
+    return b.strides[channel] == b.itemsize and b.strides[axis] != b.itemsize
+
+
+cdef bint regular(const Py_buffer *b) noexcept:
+    """Whether every element lies at a multiple of its size."""
+    cdef int axis
+    if <size_t> b.buf % <size_t> b.itemsize:
+        return False
+    for axis in range(b.ndim):
+        if b.strides[axis] % b.itemsize:
+            return False
+    return True
+
+
+cdef fc_tensor tensor_of(const Py_buffer *b, int rank, bint last) noexcept:
+    """Batched (rank + 2 axes) or not (rank + 1); channels before or after the spatial axes."""
+    cdef fc_tensor out
+    memset(&out, 0, sizeof(out))
+    cdef int batched = b.ndim == rank + 2
+    cdef int axis
+    cdef int first = batched + (0 if last else 1)
+    out.data = b.buf
+    if batched:
+        out.stride[0] = b.strides[0] // b.itemsize
+    out.stride[1] = b.strides[b.ndim - 1 if last else batched] // b.itemsize
+    for axis in range(rank):
+        out.stride[5 - rank + axis] = b.strides[first + axis] // b.itemsize
+    return out
 
 
 cdef int spatial(int64_t *to, object values, int rank) except -1:
@@ -346,10 +395,10 @@ cdef class Plan:
         cdef fc_status status
         cdef bint transposed = self.problem.operation == FC_CONV_TRANSPOSED
         cdef bint separable = self.problem.operation == FC_CONV_SEPARABLE
-        view.hold(weight, False, b"weight")
+        view.hold(weight, False, "weight")
         first = view.weight(self.problem.in_ch if separable else self.problem.groups, transposed, flip)
         if separable:
-            second_view.hold(pointwise, False, b"pointwise_weight")
+            second_view.hold(pointwise, False, "pointwise_weight")
             second = second_view.weight(1, False, False)
             second_pointer = &second
         with nogil:
@@ -370,25 +419,25 @@ cdef class Plan:
         cdef _View x_view = _View(), out_view = _View()
         cdef _View bias_view, residual_view, offset_view, mask_view
         memset(&tensors, 0, sizeof(tensors))
-        x_view.hold(x, False, b"x")
-        out_view.hold(out, True, b"out")
+        x_view.hold(x, False, "x")
+        out_view.hold(out, True, "out")
         tensors.x = x_view.tensor(rank, channels_last)
         tensors.out = out_view.tensor(rank, channels_last)
         if bias is not None:
             bias_view = _View()
-            bias_view.hold(bias, False, b"bias")
+            bias_view.hold(bias, False, "bias")
             tensors.bias = bias_view.buffer.buf
         if residual is not None:
             residual_view = _View()
-            residual_view.hold(residual, False, b"residual")
+            residual_view.hold(residual, False, "residual")
             tensors.residual = residual_view.tensor(rank, channels_last)
         if offset is not None:
             offset_view = _View()
-            offset_view.hold(offset, False, b"offset")
+            offset_view.hold(offset, False, "offset")
             tensors.offset = offset_view.tensor(rank, channels_last)
         if mask is not None:
             mask_view = _View()
-            mask_view.hold(mask, False, b"mask")
+            mask_view.hold(mask, False, "mask")
             tensors.mask = mask_view.tensor(rank, channels_last)
         with nogil:
             status = fc_plan_run(self.plan, weights.weights, &tensors, threads)
@@ -406,6 +455,165 @@ cdef class Weights:
     @property
     def nbytes(self):
         return fc_weights_bytes(self.weights)
+
+
+# Threads one call in this context may use; 0 where only the setting of the process counts.
+threads_here = ContextVar("fastconv_num_threads", default=0)
+
+
+def dense_channels(array, int rank, bint channels_last):
+    """Whether kernels should take this array for one with dense channels, or None if its elements do
+    not lie at multiples of their size."""
+    cdef Py_buffer buffer
+    PyObject_GetBuffer(array, &buffer, PyBUF_STRIDES)
+    try:
+        return channels_dense(&buffer, rank, channels_last) if regular(&buffer) else None
+    finally:
+        PyBuffer_Release(&buffer)
+
+
+cdef class Entry:
+    """What a call of `Engine` needs for one shape of x: immutable."""
+
+    cdef readonly Plan plan  # None: the output has no elements
+    cdef readonly Weights weights
+    cdef readonly object bias
+    cdef readonly tuple out_shape
+
+    def __init__(self, Plan plan, Weights weights, bias, tuple out_shape):
+        self.plan, self.weights, self.bias, self.out_shape = plan, weights, bias, out_shape
+
+
+cdef class _Last:
+    """The entry found last and the key it was found by, replaced as one object."""
+
+    cdef int ndim
+    cdef Py_ssize_t shape[5]
+    cdef int hints
+    cdef Entry entry
+
+    cdef bint serves(self, const Py_buffer *x, int hints) noexcept:
+        cdef int axis
+        if self.hints != hints or self.ndim != x.ndim:
+            return False
+        for axis in range(x.ndim):
+            if self.shape[axis] != x.shape[axis]:
+                return False
+        return True
+
+
+cdef class Engine:
+    """The call of a `Conv`: one lookup, one allocation, one run.
+
+    find(x_shape, x_channels_last, out_channels_last, has_residual) gives the Entry of a shape;
+    read(array, name) an ndarray of the right dtype from anything, or raises;
+    check_out(out, x, residual, shape) refuses an out that cannot be written and tells whether its
+    channels are dense. All three are Python's, off the hot path.
+    """
+
+    cdef object dtype, find, read, check_out
+    cdef int rank
+    cdef bint channels_last
+    cdef _Last last
+
+    def __init__(self, dtype, int rank, bint channels_last, find, read, check_out):
+        self.dtype, self.rank, self.channels_last = dtype, rank, channels_last
+        self.find, self.read, self.check_out = find, read, check_out
+
+    cdef Entry entry(self, x, const Py_buffer *buffer, bint out_dense, bint has_residual):
+        cdef bint x_dense = channels_dense(buffer, self.rank, self.channels_last)
+        cdef int hints = x_dense | out_dense << 1 | has_residual << 2
+        cdef _Last last = self.last
+        cdef int axis
+        if last is not None and last.serves(buffer, hints):
+            return last.entry
+        last = _Last.__new__(_Last)
+        last.entry = self.find(x.shape, x_dense, out_dense, has_residual)
+        last.hints = hints
+        last.ndim = buffer.ndim
+        for axis in range(buffer.ndim):
+            last.shape[axis] = buffer.shape[axis]
+        self.last = last
+        return last.entry
+
+    def __call__(self, x, residual=None, out=None):
+        cdef Py_buffer x_buffer
+        if type(x) is not ndarray or x.dtype is not self.dtype:
+            x = self.read(x, "x")
+        PyObject_GetBuffer(x, &x_buffer, PyBUF_STRIDES)
+        try:
+            if not regular(&x_buffer) and x_buffer.ndim <= self.rank + 2:
+                return self(new_array(x), residual, out)
+            if x_buffer.ndim < self.rank + 1 or x_buffer.ndim > self.rank + 2:
+                self.find(x.shape, False, False, False)  # raises
+            return self.call(x, &x_buffer, residual, out)
+        finally:
+            PyBuffer_Release(&x_buffer)
+
+    cdef object call(self, x, const Py_buffer *x_buffer, residual, out):
+        cdef bint out_dense = self.channels_last
+        cdef Py_buffer out_buffer, residual_buffer
+        if out is not None:
+            dense = self.check_out(out, x, residual, None)
+            if dense is None:  # elements at odd addresses: compute beside it
+                result = self(x, residual)
+                if result.shape != out.shape:
+                    self.check_out(out, x, residual, result.shape)  # raises
+                out[...] = result
+                return out
+            out_dense = dense
+        cdef Entry entry = self.entry(x, x_buffer, out_dense, residual is not None)
+        if out is None:
+            out = empty(entry.out_shape, self.dtype)
+        elif out.shape != entry.out_shape:
+            self.check_out(out, x, residual, entry.out_shape)  # raises
+        if residual is not None:
+            if type(residual) is not ndarray or residual.dtype is not self.dtype:
+                residual = self.read(residual, "residual")
+            if residual.shape != entry.out_shape:
+                raise ValueError(
+                    f"residual must have the shape of the output, {entry.out_shape}, "
+                    f"got {residual.shape}"
+                )
+        if entry.plan is None:
+            return out
+        PyObject_GetBuffer(out, &out_buffer, PyBUF_STRIDES | PyBUF_WRITABLE)
+        try:
+            if residual is None:
+                self.run(entry, x_buffer, &out_buffer, NULL)
+                return out
+            PyObject_GetBuffer(residual, &residual_buffer, PyBUF_STRIDES)
+            try:
+                if regular(&residual_buffer):
+                    self.run(entry, x_buffer, &out_buffer, &residual_buffer)
+                    return out
+            finally:
+                PyBuffer_Release(&residual_buffer)
+        finally:
+            PyBuffer_Release(&out_buffer)
+        return self.call(x, x_buffer, new_array(residual), out)
+
+    cdef int run(self, Entry entry, const Py_buffer *x, const Py_buffer *out,
+                 const Py_buffer *residual) except -1:
+        cdef fc_tensors tensors
+        cdef fc_status status
+        cdef int threads = -<int> threads_here.get()
+        cdef _View bias_view
+        cdef fc_plan *plan = entry.plan.plan
+        cdef fc_weights *weights = entry.weights.weights
+        memset(&tensors, 0, sizeof(tensors))
+        tensors.x = tensor_of(x, self.rank, self.channels_last)
+        tensors.out = tensor_of(out, self.rank, self.channels_last)
+        if residual != NULL:
+            tensors.residual = tensor_of(residual, self.rank, self.channels_last)
+        if entry.bias is not None:
+            bias_view = _View()
+            bias_view.hold(entry.bias, False, "bias")
+            tensors.bias = bias_view.buffer.buf
+        with nogil:
+            status = fc_plan_run(plan, weights, &tensors, threads)
+        check(status)
+        return 0
 
 
 def algorithms():
@@ -448,3 +656,8 @@ def get_num_threads():
 
 def version():
     return fc_version().decode()
+
+
+def compiler():
+    """The compiler of this build and its version."""
+    return FC_COMPILER.decode().strip()

@@ -190,7 +190,8 @@ FC_API bool fc_weights_match(const fc_weights *weights, const fc_plan *plan);
 FC_API size_t fc_weights_bytes(const fc_weights *weights);
 FC_API void fc_weights_free(fc_weights *weights);
 
-/* threads: 0 for the current setting. out must not overlap x. */
+/* threads: 0 for the current setting, n > 0 for exactly n, n < 0 for at most -n (fewer where the work is
+ * small). out must not overlap x; it may be residual itself. */
 FC_API fc_status fc_plan_run(const fc_plan *plan, const fc_weights *weights,
                              const fc_tensors *tensors, int threads);
 

@@ -65,13 +65,16 @@ static fc_status check_axis(const fc_problem *p, int axis, int64_t *out) {
                            name, (long long)before, (long long)after, (long long)*out);
         return FC_OK;
     }
-    int64_t padded = in + before + after;
-    if (padded < reach + 1)
+    /* Short of the kernel by less than a stride is an empty output; by more, no output at all. */
+    int64_t room = in + before + after - reach - 1;
+    if (room < -stride)
         return fc_fail(FC_INVALID_ARGUMENT,
                        "weight: kernel %s covers %lld with dilation %lld, but x with padding has only "
                        "%lld",
-                       name, (long long)reach + 1, (long long)dilation, (long long)padded);
-    *out = (padded - reach - 1) / stride + 1;
+                       name, (long long)reach + 1, (long long)dilation, (long long)(in + before + after));
+    *out = room < 0 ? 0 : room / stride + 1;
+    if (*out == 0)
+        return FC_OK;
     int64_t most = before > after ? before : after;
     if (p->pad_mode == FC_PAD_REFLECT && most > 0 && most >= in)
         return fc_fail(FC_INVALID_ARGUMENT, "padding: reflect of %lld needs %s above it, x has %lld",
@@ -112,7 +115,7 @@ fc_status fc_problem_check(const fc_problem *p, int64_t out_size[FC_MAX_SPATIAL]
     fc_status status = check_channels(p);
     if (status != FC_OK)
         return status;
-    if (p->pad_mode != FC_PAD_ZEROS && p->operation != FC_CONV)
+    if (p->pad_mode != FC_PAD_ZEROS && p->operation != FC_CONV && p->operation != FC_CONV_SEPARABLE)
         return fc_fail(FC_UNSUPPORTED, "padding_mode: this operation knows only zeros");
     int64_t in_elements = p->in_ch, out_elements = p->out_ch, weight_elements;
     if (!mul_fits(p->in_ch / p->groups, p->out_ch, &weight_elements) ||

@@ -60,7 +60,7 @@ int fc_get_num_threads(void) {
 }
 
 int fc_threads_for(double flops, int requested) {
-    int threads = requested > 0 ? requested : fc_get_num_threads();
+    int threads = requested > 0 ? requested : requested < 0 ? -requested : fc_get_num_threads();
     double useful = flops / FLOPS_PER_WORKER;
     if (requested <= 0 && useful < threads)
         threads = useful < 1 ? 1 : (int)useful;

@@ -11,7 +11,8 @@ typedef void fc_task_fn(void *context, int64_t task, void *scratch);
  * caller's floating-point mode is restored. FC_OUT_OF_MEMORY when a worker got no scratch. */
 fc_status fc_parallel_for(int64_t tasks, int threads, size_t scratch_bytes, fc_task_fn *fn, void *context);
 
-/* Threads for work of `flops`, when the caller asked for `requested` (0: the setting). */
+/* Threads for work of `flops`, when the caller asked for `requested`: exactly that many, at
+ * most -requested when negative, or the setting when 0. */
 int fc_threads_for(double flops, int requested);
 
 #endif

@@ -83,6 +83,8 @@ static double x_at(const fc_call *call, int64_t n, int64_t c, int64_t qd, int64_
 /* Bilinear sample of x at (y, x_position), zero outside; a corner of weight zero is not read. */
 static double x_sampled(const fc_call *call, int64_t n, int64_t c, double y, double x_position) {
     const fc_axis *axis = call->part->axis;
+    if (isnan(y) || isnan(x_position))
+        return NAN;
     double top = floor(y), left = floor(x_position), sum = 0;
     for (int corner = 0; corner < 4; corner++) {
         double h = top + (corner >> 1), w = left + (corner & 1);

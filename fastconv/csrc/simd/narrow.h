@@ -17,7 +17,10 @@ static inline float fc_bits_float(uint32_t bits) {
     return value;
 }
 
-static inline float fc_half_to_float(uint16_t half) {
+/* Not inlined: kernels unroll their loads, and without instructions for it this is a page of code. */
+#define FC_OUTLINE static __attribute__((noinline, unused))
+
+FC_OUTLINE float fc_half_to_float(uint16_t half) {
     uint32_t sign = (half & 0x8000u) << 16, magnitude = half & 0x7fffu;
     if (magnitude >= 0x7c00u) /* infinity, NaN */
         return fc_bits_float(sign | 0x7f800000u | (magnitude & 0x3ffu) << 13);
@@ -26,7 +29,7 @@ static inline float fc_half_to_float(uint16_t half) {
     return fc_bits_float(sign | fc_float_bits((float)magnitude * 0x1p-24f));
 }
 
-static inline uint16_t fc_float_to_half(float value) {
+FC_OUTLINE uint16_t fc_float_to_half(float value) {
     uint32_t bits = fc_float_bits(value);
     uint32_t sign = bits >> 16 & 0x8000u, magnitude = bits & 0x7fffffffu, half;
     if (magnitude > 0x7f800000u)

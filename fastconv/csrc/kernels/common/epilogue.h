@@ -89,6 +89,26 @@ FC_INLINE vec fc_activate(const fc_problem *p, vec x) {
     return x;
 }
 
+/* An activation that is two bounds, so that a kernel can apply it in its registers: y = v_min(high, v_max(low,
+ * x)), with the same bits as fc_activate. `only` is false for the others. */
+typedef struct fc_bounds {
+    bool only;
+    real low, high;
+} fc_bounds;
+
+FC_INLINE fc_bounds fc_bounds_of(const fc_problem *p) {
+    switch (p->activation) {
+    case FC_ACT_NONE:
+        return (fc_bounds){true, -(real)INFINITY, (real)INFINITY};
+    case FC_ACT_RELU:
+        return (fc_bounds){true, 0, (real)INFINITY};
+    case FC_ACT_CLIP:
+        return (fc_bounds){true, (real)p->activation_param[0], (real)p->activation_param[1]};
+    default:
+        return (fc_bounds){false, 0, 0};
+    }
+}
+
 /* Finishes `count` sums that go to out, out + out_step, ... `bias` is one value for all of them (bias_step
  * 0), one each (1), or NULL; `residual` may be NULL. */
 FC_INLINE void fc_finish(const fc_problem *p, const real *sums, int64_t count, const real *bias, int bias_step,

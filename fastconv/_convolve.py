@@ -1,0 +1,566 @@
+"""The engine under every convolution function: arguments in, one `Problem`, plans and results out.
+
+A `Problem` is a convolution but for the shape of x, normalised and hashable. `find_plan` gives the
+kernel's plan for one shape of x from a bounded cache shared by all functional calls; `convolve` is
+such a call. `Conv` keeps its own cache, of plans together with packed weights.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from fastconv import _core
+from fastconv._array import as_array, bfloat16, dtype_code
+from fastconv._options import (
+    algorithm_name,
+    channels_last,
+    layout_name,
+    normalize_activation,
+    one_of,
+)
+from fastconv._padding import (
+    Pairs,
+    normalize_output_padding,
+    normalize_padding,
+    normalize_pairs,
+    normalize_tuple,
+    output_size,
+    transposed_output_size,
+)
+
+__all__ = [
+    "Problem",
+    "as_bias",
+    "channels_of",
+    "compute_array",
+    "convolve",
+    "find_plan",
+    "flexible_dtype",
+    "make_problem",
+    "out_checker",
+    "out_shape",
+    "read_array",
+    "read_as",
+    "reader",
+    "weights_unsafe",
+]
+
+_PADDING_MODES = ("zeros", "reflect", "replicate", "circular")
+_KINDS = {"conv_transpose": "transposed", "deform_conv": "deformable"}
+_PRECISIONS = ("highest", "high", "medium")
+_COMPUTE = {
+    "f32": np.dtype(np.float32),
+    "f64": np.dtype(np.float64),
+    "f16": np.dtype(np.float32),
+    "bf16": np.dtype(np.float32),
+}
+_DTYPES = {"float32": "f32", "float64": "f64", "float16": "f16", "bfloat16": "bf16"}
+_NAMES = {code: name for name, code in _DTYPES.items()}
+# The core's bound on every length along an axis, which keeps sizes derived from them below 2**62.
+_LONGEST = 1 << 40
+# Transforms of such weights could overflow or spread a NaN, so those algorithms step aside.
+_LARGEST_SAFE_WEIGHT = 1e18
+_OVERLAP_WORK = 100_000
+
+
+class Problem(NamedTuple):
+    """A convolution but for the shape of x."""
+
+    code: str
+    operation: str
+    rank: int
+    in_ch: int
+    out_ch: int
+    groups: int
+    kernel: tuple[int, ...]
+    stride: tuple[int, ...]
+    dilation: tuple[int, ...]
+    padding: str | Pairs
+    output_padding: tuple[int, ...]
+    padding_mode: str
+    activation: str | None
+    activation_params: tuple[float, float]
+    precision: str
+    algorithm: str
+    has_bias: bool
+    channels_last: bool
+    depth_multiplier: int = 1
+    offset_groups: int = 1
+    weights_unsafe: bool = False
+
+    @property
+    def transposed(self) -> bool:
+        return self.operation == "conv_transpose"
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """The element type of x and of the output."""
+        return bfloat16() if self.code == "bf16" else np.dtype(_NAMES[self.code])
+
+    @property
+    def layout(self) -> str:
+        return layout_name(self.rank, self.channels_last)
+
+
+# Arguments
+
+
+def flexible_dtype(dtype: Any, name: str = "dtype") -> str:
+    """The kernels' name of a dtype given in any form, bfloat16 by name without ml_dtypes."""
+    text = dtype if isinstance(dtype, str) and dtype in _DTYPES else None
+    if text is None:
+        try:
+            found = np.dtype(dtype)
+        except TypeError:
+            raise TypeError(f"{name} must be one of {', '.join(_DTYPES)}, got {dtype!r}") from None
+        text = found.name if found.isnative else str(found)
+    if text not in _DTYPES:
+        raise TypeError(f"{name} must be one of {', '.join(_DTYPES)}, got {dtype!r}")
+    return _DTYPES[text]
+
+
+def read_array(value: Any, name: str) -> tuple[np.ndarray, str]:
+    """Any array-like as an ndarray the kernels can read, and the name of its element type."""
+    array = as_array(value, name)
+    if array.dtype.kind in "biu":
+        raise TypeError(
+            f"{name} must have dtype float32, float64, float16 or bfloat16, got {array.dtype}: "
+            f"convert it, for example with {name}.astype(numpy.float32)"
+        )
+    return array, dtype_code(array, name)
+
+
+def read_as(value: Any, name: str, code: str, owner: str) -> np.ndarray:
+    """`read_array`, refusing any element type but that of the argument `owner`."""
+    array, found = read_array(value, name)
+    if found != code:
+        raise TypeError(
+            f"{name} must have the dtype of {owner}, {_NAMES[code]}, got {array.dtype}: "
+            f"convert one of them with astype"
+        )
+    return array
+
+
+class reader:
+    """`read_as` with the element type and its owner fixed: what `_core.Engine` calls."""
+
+    __slots__ = ("code", "owner")
+
+    def __init__(self, code: str, owner: str) -> None:
+        self.code, self.owner = code, owner
+
+    def __call__(self, value: Any, name: str) -> np.ndarray:
+        return read_as(value, name, self.code, self.owner)
+
+
+def compute_array(array: np.ndarray, code: str) -> np.ndarray:
+    """The array in the type the kernels compute in; itself where it has it and can be read."""
+    array = np.asarray(array, _COMPUTE[code])
+    if not array.flags.aligned or any(step % array.itemsize for step in array.strides):
+        return np.array(array)
+    return array
+
+
+def as_bias(bias: Any, code: str, out_ch: int) -> np.ndarray | None:
+    """A dense copy of the bias in the compute type; sequences of Python numbers are taken too."""
+    if bias is None:
+        return None
+    if isinstance(bias, (list, tuple)):
+        array = as_array(bias, "bias")
+        if array.dtype.kind not in "biuf":
+            raise TypeError(f"bias must hold real numbers, got dtype {array.dtype}")
+    else:
+        array, found = read_array(bias, "bias")
+        if found != code and not (code in ("f16", "bf16") and found == "f32"):
+            raise TypeError(
+                f"bias must have the dtype of weight, {_NAMES[code]}, got {array.dtype}: "
+                f"convert it with astype"
+            )
+    if array.shape != (out_ch,):
+        raise ValueError(f"bias must have shape ({out_ch},), got {array.shape}")
+    return np.array(array, _COMPUTE[code], order="C")
+
+
+def weights_unsafe(weight: np.ndarray, kernel: Sequence[int]) -> bool:
+    """Whether some weight is not finite or so large that a transform could overflow."""
+    if max(kernel) == 1:  # no algorithm transforms a single tap
+        return False
+    largest = np.maximum.reduce(weight, axis=None)
+    smallest = np.minimum.reduce(weight, axis=None)
+    return not (largest <= _LARGEST_SAFE_WEIGHT and smallest >= -_LARGEST_SAFE_WEIGHT)
+
+
+def _check_weight_shape(shape: tuple[int, ...], rank: int, transposed: bool, name: str) -> None:
+    if len(shape) != rank + 2:
+        axes = "(C_in, C_out/groups" if transposed else "(C_out, C_in/groups"
+        spatial = ", ".join(("kD", "kH", "kW")[3 - rank :])
+        raise ValueError(
+            f"{name} must have {rank + 2} dimensions, {axes}, {spatial}), got shape {shape}"
+        )
+    if 0 in shape:
+        raise ValueError(f"{name} must have no axis of size 0, got shape {shape}")
+
+
+def _channels(
+    shape: tuple[int, ...], groups: Any, transposed: bool, name: str
+) -> tuple[int, int, int]:
+    """(in_ch, out_ch, groups) of a weight of this shape."""
+    if type(groups) is not int and (isinstance(groups, bool) or not hasattr(groups, "__index__")):
+        raise TypeError(f"groups must be an int, got {groups!r} ({type(groups).__name__})")
+    (count,) = normalize_tuple(groups, 1, "groups", 1)
+    if shape[0] % count:
+        kind = "input" if transposed else "output"
+        raise ValueError(
+            f"groups must divide the {shape[0]} {kind} channels of {name}, got {count}"
+        )
+    if transposed:
+        return shape[0], shape[1] * count, count
+    return shape[1] * count, shape[0], count
+
+
+def make_problem(
+    code: str,
+    weight_shape: tuple[int, ...],
+    rank: int,
+    *,
+    stride: Any = 1,
+    padding: Any = 0,
+    dilation: Any = 1,
+    groups: Any = 1,
+    transposed: bool = False,
+    output_padding: Any = 0,
+    padding_mode: Any = "zeros",
+    activation: Any = None,
+    precision: Any = "highest",
+    algorithm: Any = "auto",
+    layout: Any = "NCHW",
+    has_bias: bool = False,
+    operation: str = "conv",
+    weight_name: str = "weight",
+) -> Problem:
+    """Normalise what does not depend on x.
+
+    Raises
+    ------
+    TypeError, ValueError
+        Naming the argument, what came and what was wanted.
+    """
+    _check_weight_shape(weight_shape, rank, transposed, weight_name)
+    in_ch, out_ch, count = _channels(weight_shape, groups, transposed, weight_name)
+    strides = normalize_tuple(stride, rank, "stride", 1)
+    dilations = normalize_tuple(dilation, rank, "dilation", 1)
+    extra = (0,) * rank
+    if transposed:
+        operation = "conv_transpose"
+        extra = normalize_output_padding(output_padding, strides, dilations)
+    elif output_padding != 0 and any(normalize_tuple(output_padding, rank, "output_padding")):
+        raise ValueError(
+            f"output_padding must be 0 unless the convolution is transposed, got {output_padding!r}"
+        )
+    if isinstance(padding, str):
+        # A word's pairs depend on x; an unknown word is refused here.
+        normalize_padding(padding, extra, extra, strides, dilations, transposed=transposed)
+        pads: str | Pairs = padding
+    else:
+        pads = normalize_pairs(padding, rank, "padding")
+    if padding_mode != "zeros":
+        one_of(padding_mode, _PADDING_MODES, "padding_mode")
+        if operation not in ("conv", "separable_conv"):
+            raise ValueError(
+                f"padding_mode must be 'zeros' for a {_KINDS[operation]} convolution, "
+                f"got {padding_mode!r}"
+            )
+    name, params = normalize_activation(activation)
+    return Problem(
+        code,
+        operation,
+        rank,
+        in_ch,
+        out_ch,
+        count,
+        weight_shape[2:],
+        strides,
+        dilations,
+        pads,
+        extra,
+        padding_mode,
+        name,
+        params,
+        precision if precision == "highest" else one_of(precision, _PRECISIONS, "precision"),
+        algorithm_name(algorithm),
+        has_bias,
+        channels_last(layout, rank),
+    )
+
+
+# Shapes and plans
+
+
+def channels_of(shape: tuple[int, ...], rank: int, last: bool) -> int:
+    """Channels of an x of this shape; refuses a wrong number of dimensions."""
+    if not rank + 1 <= len(shape) <= rank + 2:
+        raise ValueError(
+            f"x must have {rank + 2} dimensions, {layout_name(rank, last)}, or {rank + 1} without "
+            f"a batch, got shape {shape}"
+        )
+    return shape[-1] if last else shape[-rank - 1]
+
+
+def _split_shape(
+    problem: Problem, shape: tuple[int, ...]
+) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Batch axes and spatial sizes of a shape of x."""
+    rank, last = problem.rank, problem.channels_last
+    channels = channels_of(shape, rank, last)
+    if channels != problem.in_ch:
+        grouped = f" in {problem.groups} groups" if problem.groups > 1 else ""
+        raise ValueError(
+            f"x must have {problem.in_ch} channels{grouped}, as weight has, "
+            f"got {channels} in shape {shape} with layout {problem.layout!r}"
+        )
+    rest = shape[-rank - 1 :]
+    return shape[: -rank - 1], rest[:-1] if last else rest[1:]
+
+
+def _check_lengths(problem: Problem, in_size: tuple[int, ...], pads: Pairs) -> None:
+    lengths: dict[str, Sequence[int]] = {
+        "x": in_size,
+        "padding": [length for pair in pads for length in pair],
+        "stride": problem.stride,
+        "dilation": problem.dilation,
+    }
+    for name, values in lengths.items():
+        if max(values) > _LONGEST:
+            raise ValueError(f"{name} must be at most 2**40 along an axis, got {max(values)}")
+
+
+def _geometry(
+    problem: Problem, shape: tuple[int, ...]
+) -> tuple[tuple[int, ...], Any, Pairs, tuple[int, ...]]:
+    """(batch axes, spatial sizes of x, padding pairs, spatial sizes of the output)."""
+    batch, in_size = _split_shape(problem, shape)
+    kernel, stride, dilation = problem.kernel, problem.stride, problem.dilation
+    transposed = problem.transposed
+    pads = normalize_padding(
+        problem.padding, in_size, kernel, stride, dilation, transposed=transposed
+    )
+    _check_lengths(problem, in_size, pads)
+    if not transposed:
+        return batch, in_size, pads, output_size(in_size, kernel, stride, pads, dilation)
+    if 0 in in_size:
+        raise ValueError(f"x must have no spatial axis of size 0 here, got shape {shape}")
+    sizes = transposed_output_size(in_size, kernel, stride, pads, dilation, problem.output_padding)
+    return batch, in_size, pads, sizes
+
+
+def _shape_of(problem: Problem, batch: tuple[int, ...], sizes: tuple[int, ...]) -> Any:
+    channels = (problem.out_ch,)
+    return batch + sizes + channels if problem.channels_last else batch + channels + sizes
+
+
+def out_shape(problem: Problem, shape: tuple[int, ...]) -> tuple[int, ...]:
+    """Shape of the output for an x of this shape."""
+    batch, _, _, sizes = _geometry(problem, shape)
+    result: tuple[int, ...] = _shape_of(problem, batch, sizes)
+    return result
+
+
+def make_plan(
+    problem: Problem,
+    shape: tuple[int, ...],
+    x_channels_last: bool,
+    out_channels_last: bool,
+    has_residual: bool,
+) -> tuple[Any, tuple[int, ...]]:
+    """The core's plan and the output's shape; no plan where the output has no elements."""
+    batch, in_size, pads, sizes = _geometry(problem, shape)
+    result = _shape_of(problem, batch, sizes)
+    if 0 in result:
+        return None, result
+    plan = _core.Plan(
+        dtype=problem.code,
+        operation=problem.operation,
+        rank=problem.rank,
+        batch=batch[0] if batch else 1,
+        in_ch=problem.in_ch,
+        out_ch=problem.out_ch,
+        groups=problem.groups,
+        in_size=in_size,
+        kernel=problem.kernel,
+        stride=problem.stride,
+        dilation=problem.dilation,
+        padding=pads,
+        output_padding=problem.output_padding,
+        padding_mode=problem.padding_mode,
+        activation=problem.activation,
+        activation_params=problem.activation_params,
+        precision=problem.precision,
+        has_bias=problem.has_bias,
+        has_residual=has_residual,
+        x_channels_last=x_channels_last,
+        out_channels_last=out_channels_last,
+        weights_unsafe=problem.weights_unsafe,
+        depth_multiplier=problem.depth_multiplier,
+        offset_groups=problem.offset_groups,
+        algorithm=problem.algorithm,
+    )
+    return plan, result
+
+
+# Plans of functional calls; they hold geometry only, a few hundred bytes each.
+find_plan: Callable[[Problem, tuple[int, ...], bool, bool, bool], tuple[Any, tuple[int, ...]]]
+find_plan = lru_cache(maxsize=512)(make_plan)
+
+
+# Outputs
+
+
+def _overlaps(a: np.ndarray, b: np.ndarray) -> bool:
+    if not np.may_share_memory(a, b):
+        return False
+    try:
+        return np.shares_memory(a, b, max_work=_OVERLAP_WORK)
+    except RuntimeError:  # TooHardError, whose place differs between NumPy 1 and 2
+        return True
+
+
+def _same_elements(a: np.ndarray, b: np.ndarray) -> bool:
+    return (
+        a.__array_interface__["data"][0] == b.__array_interface__["data"][0]
+        and a.shape == b.shape
+        and a.strides == b.strides
+    )
+
+
+def check_out(
+    out: Any,
+    dtype: np.dtype[Any],
+    shape: tuple[int, ...] | None,
+    x: np.ndarray,
+    residual: Any = None,
+    **others: np.ndarray | None,
+) -> None:
+    """Refuse an `out` that cannot take the result.
+
+    It may be `residual` itself: every kernel reads an element of the residual before it writes the
+    same element of the output.
+    """
+    if not isinstance(out, np.ndarray) or isinstance(out, np.ma.MaskedArray):
+        raise TypeError(f"out must be an ndarray, got {type(out).__name__}")
+    if out.dtype != dtype:
+        raise TypeError(f"out must have dtype {dtype}, got {out.dtype}")
+    if shape is not None and out.shape != shape:
+        raise ValueError(f"out must have shape {shape}, got {out.shape}")
+    if not out.flags.writeable:
+        raise ValueError("out must be writeable, got a read-only array")
+    if out.size and any(step == 0 and size > 1 for step, size in zip(out.strides, out.shape, strict=True)):
+        raise ValueError(
+            f"out must have its elements at distinct addresses, got strides {out.strides} "
+            f"for shape {out.shape}"
+        )
+    for name, array in (("x", x), *others.items()):
+        if array is not None and _overlaps(out, array):
+            raise ValueError(f"out must not overlap {name}, got an array sharing memory with it")
+    if (
+        isinstance(residual, np.ndarray)
+        and not _same_elements(out, residual)
+        and _overlaps(out, residual)
+    ):
+        raise ValueError(
+            "out must be residual itself or not overlap it, got an array sharing part of its memory"
+        )
+
+
+class out_checker:
+    """`check_out` with what does not change fixed: what `_core.Engine` calls."""
+
+    __slots__ = ("channels_last", "dtype", "rank")
+
+    def __init__(self, problem: Problem) -> None:
+        self.dtype, self.rank = problem.dtype, problem.rank
+        self.channels_last = problem.channels_last
+
+    def __call__(
+        self, out: Any, x: np.ndarray, residual: Any, shape: tuple[int, ...] | None
+    ) -> bool | None:
+        if residual is not None and not isinstance(residual, np.ndarray):
+            residual = as_array(residual, "residual")
+        check_out(out, self.dtype, shape, x, residual)
+        if not self.rank + 1 <= out.ndim <= self.rank + 2:
+            return self.channels_last
+        dense: bool | None = _core.dense_channels(out, self.rank, self.channels_last)
+        return dense
+
+
+# The functional call
+
+
+def _dense(array: np.ndarray, problem: Problem) -> tuple[np.ndarray, bool]:
+    """The array, copied if its elements lie at odd addresses; whether its channels are dense."""
+    if not problem.rank + 1 <= array.ndim <= problem.rank + 2:
+        return array, False  # refused where shapes are checked
+    hint = _core.dense_channels(array, problem.rank, problem.channels_last)
+    if hint is None:
+        array = np.array(array)
+        hint = _core.dense_channels(array, problem.rank, problem.channels_last)
+    return array, hint
+
+
+def convolve(
+    problem: Problem,
+    x: np.ndarray,
+    weight: np.ndarray,
+    bias: Any = None,
+    *,
+    residual: Any = None,
+    out: Any = None,
+    flip: bool = False,
+    pointwise: np.ndarray | None = None,
+    offset: np.ndarray | None = None,
+    mask: np.ndarray | None = None,
+) -> np.ndarray:
+    """One convolution, weights packed for this call; x, weight, offset and mask already read."""
+    packable = compute_array(weight, problem.code)
+    if offset is not None:
+        offset, _ = _dense(offset, problem)
+    if mask is not None:
+        mask, _ = _dense(mask, problem)
+    if weights_unsafe(packable, problem.kernel):
+        problem = problem._replace(weights_unsafe=True)
+    bias = as_bias(bias, problem.code, problem.out_ch)
+    if residual is not None:
+        residual = read_as(residual, "residual", problem.code, "x")
+    x, x_hint = _dense(x, problem)
+    out_hint: bool | None = problem.channels_last
+    if out is not None:
+        check_out(
+            out, x.dtype, None, x, residual, weight=weight, pointwise_weight=pointwise,
+            offset=offset, mask=mask,
+        )  # fmt: skip
+        if problem.rank + 1 <= out.ndim <= problem.rank + 2:
+            out_hint = _core.dense_channels(out, problem.rank, problem.channels_last)
+    plan, shape = find_plan(problem, x.shape, x_hint, bool(out_hint), residual is not None)
+    if residual is not None:
+        if residual.shape != shape:
+            raise ValueError(
+                f"residual must have the shape of the output, {shape}, got {residual.shape}"
+            )
+        residual, _ = _dense(residual, problem)
+    if out is not None and out.shape != shape:
+        raise ValueError(f"out must have shape {shape}, got {out.shape}")
+    result = np.empty(shape, x.dtype) if out is None or out_hint is None else out
+    if plan is not None:
+        if pointwise is not None:
+            pointwise = compute_array(pointwise, problem.code)
+        packed = plan.pack(packable, pointwise, flip=flip)
+        plan.run(
+            packed, x, result, bias, residual, offset, mask,
+            channels_last=problem.channels_last, threads=-_core.threads_here.get(),
+        )  # fmt: skip
+    if out is not None and result is not out:
+        out[...] = result
+    return result if out is None else out

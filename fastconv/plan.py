@@ -1,0 +1,131 @@
+"""`Plan`: what will run for one shape of x, what else could, and why the rest cannot."""
+
+from __future__ import annotations
+
+import operator
+from typing import Any, NamedTuple
+
+from fastconv._convolve import Problem, make_plan
+
+__all__ = ["Candidate", "Plan", "as_shape"]
+
+
+class Candidate(NamedTuple):
+    """An algorithm able to run a convolution, and what it would cost."""
+
+    algorithm: str
+    kernel: str
+    estimated_seconds: float
+
+
+class Plan:
+    """What will run, printed as a table.
+
+    Attributes
+    ----------
+    x_shape, out_shape : tuple of int
+    algorithm : str
+        "none" where the output has no elements.
+    kernel : str
+        Algorithm, dtype and instruction set: "gemm.f32.avx512".
+    flops : float
+        Two per multiply-accumulate of the definition, padding counted.
+    estimated_seconds : float
+        On one thread of an idle machine.
+    workspace_bytes : int
+        Scratch per worker thread.
+    packed_bytes : int
+        Memory of the packed weights.
+    candidates : list of Candidate
+        Every algorithm able to run it, fastest first.
+    rejected : dict of str to str
+        The other algorithms and why not.
+    """
+
+    __slots__ = (
+        "_problem",
+        "algorithm",
+        "candidates",
+        "estimated_seconds",
+        "flops",
+        "kernel",
+        "out_shape",
+        "packed_bytes",
+        "rejected",
+        "workspace_bytes",
+        "x_shape",
+    )
+
+    def __init__(self, problem: Problem, x_shape: tuple[int, ...], residual: bool = False) -> None:
+        last = problem.channels_last
+        core, self.out_shape = make_plan(problem, x_shape, last, last, residual)
+        self._problem = problem
+        self.x_shape = x_shape
+        self.algorithm: str = core.algorithm if core else "none"
+        self.kernel: str = core.kernel if core else "none"
+        self.flops: float = core.flops if core else 0.0
+        self.estimated_seconds: float = core.estimated_seconds if core else 0.0
+        self.workspace_bytes: int = core.workspace_bytes if core else 0
+        self.packed_bytes: int = core.packed_bytes if core else 0
+        rows = core.candidates() if core else []
+        self.candidates = sorted(
+            (Candidate(*row[:3]) for row in rows if row[3] is None),
+            key=lambda candidate: candidate.estimated_seconds,
+        )
+        self.rejected: dict[str, str] = {row[0]: row[3] for row in rows if row[3] is not None}
+
+    def __repr__(self) -> str:
+        return (
+            f"Plan({self.kernel!r}, {self.x_shape} -> {self.out_shape}, "
+            f"estimated_seconds={self.estimated_seconds:.3g})"
+        )
+
+    def __str__(self) -> str:
+        problem = self._problem
+        facts = {
+            "x": f"{self.x_shape} {problem.layout}",
+            "out": str(self.out_shape),
+            "kernel": self.kernel,
+            "flops": f"{self.flops:.4g}",
+            "estimate": _seconds(self.estimated_seconds),
+            "workspace": f"{_bytes(self.workspace_bytes)} per thread",
+            "weights": f"{_bytes(self.packed_bytes)} packed",
+        }
+        width = max(len(name) for name in (*facts, *self.rejected, *_names(self.candidates)))
+        lines = [f"{name:{width}}  {value}" for name, value in facts.items()]
+        if self.candidates or self.rejected:
+            lines.append(f"{'algorithm':{width}}  estimate")
+        for candidate in self.candidates:
+            chosen = "  <- runs" if candidate.kernel == self.kernel else ""
+            seconds = _seconds(candidate.estimated_seconds)
+            lines.append(f"{candidate.algorithm:{width}}  {seconds}{chosen}")
+        lines += [f"{name:{width}}  no: {why}" for name, why in self.rejected.items()]
+        return "\n".join(lines)
+
+
+def _names(candidates: list[Candidate]) -> list[str]:
+    return [candidate.algorithm for candidate in candidates]
+
+
+def _seconds(seconds: float) -> str:
+    for scale, unit in ((1.0, "s"), (1e-3, "ms"), (1e-6, "µs")):
+        if seconds >= scale:
+            return f"{seconds / scale:.3g} {unit}"
+    return f"{seconds * 1e9:.3g} ns"
+
+
+def _bytes(count: int) -> str:
+    if count < 1 << 10:
+        return f"{count} B"
+    return f"{count / 1024:.4g} KiB" if count < 1 << 20 else f"{count / 2**20:.4g} MiB"
+
+
+def as_shape(x_shape: Any, name: str = "x_shape") -> tuple[int, ...]:
+    """A shape given as any sequence of ints."""
+    try:
+        shape = tuple(operator.index(size) for size in x_shape)
+    except TypeError:
+        raise TypeError(f"{name} must be a sequence of ints, got {x_shape!r}") from None
+    if any(size < 0 for size in shape):
+        raise ValueError(f"{name} must have no negative size, got {shape}")
+    return shape
