@@ -20,13 +20,16 @@ typedef struct fc_row_shape {
 
 FC_INLINE int64_t fc_axis_reach(const fc_axis *axis) { return (axis->kernel - 1) * axis->dilation; }
 
-/* Rows for `columns` outputs, a multiple of VL. */
+/* Rows for `columns` outputs. Vectors may read past a row into the next, lanes that are not stored, and a copy
+ * may write there before the next row is copied; so a buffer of rows has ROW_SLACK reals after the last. */
+enum { ROW_SLACK = 2 * VL };
 FC_INLINE fc_row_shape fc_row_shape_of(const fc_axis *width, int64_t columns) {
     int64_t reach = fc_axis_reach(width);
     fc_row_shape shape;
     shape.phases = width->stride < reach + 1 ? width->stride : reach + 1;
-    int64_t extra = width->stride == 1 ? reach : reach / width->stride;
-    shape.phase_pitch = (columns + extra + VL - 1) / VL * VL + VL; /* the last VL: stores are whole vectors */
+    shape.phase_pitch = (columns + reach / width->stride + VL - 1) / VL * VL;
+    if (shape.phases > 1) /* phases are not copied in the order they lie in */
+        shape.phase_pitch += VL;
     shape.row_pitch = shape.phases * shape.phase_pitch;
     return shape;
 }

@@ -53,7 +53,7 @@ static bool read_in_place(const fc_part *part) {
 static void prepare(fc_part *part, const fc_machine *machine) {
     const fc_axis *width = &part->axis[2], *height = &part->axis[1];
     int64_t budget = (int64_t)(machine->l1d_bytes / sizeof(real)) * 3 / 4;
-    int64_t strip = smaller(vectors_up(width->out), 16 * SWEEP_VECS * VL), rows = 0;
+    int64_t strip = smaller(width->out, 16 * SWEEP_VECS * VL), rows = 0;
     for (;; strip = vectors_up(strip / 2)) {
         int64_t pitch = fc_row_shape_of(width, strip).row_pitch * part->axis[0].kernel;
         rows = (budget / pitch - fc_axis_reach(height) - 1) / height->stride + 1;
@@ -163,8 +163,8 @@ static int64_t table_pitch(const fc_part *part) {
 static size_t planar_scratch_at(const fc_part *part, char *base, planar_scratch *scratch) {
     fc_row_shape shape = fc_row_shape_of(&part->axis[2], part->block[STRIP]);
     int64_t depth = part->axis[0].kernel, entries = depth * table_pitch(part), width = part->axis[2].kernel;
-    int64_t zeros = read_in_place(part) ? vectors_up(part->axis[2].out + fc_axis_reach(&part->axis[2])) : 0;
-    int64_t rows = depth * rows_read(part, part->block[CHUNK_ROWS]) * shape.row_pitch;
+    int64_t zeros = read_in_place(part) ? vectors_up(part->axis[2].out + fc_axis_reach(&part->axis[2])) + VL : 0;
+    int64_t rows = depth * rows_read(part, part->block[CHUNK_ROWS]) * shape.row_pitch + ROW_SLACK;
     size_t sizes[7] = {(size_t)entries * sizeof(real *), (size_t)entries * sizeof(stor *),
                        (size_t)width * sizeof(int64_t),  (size_t)width * sizeof(int64_t),
                        SWEEP_SUMS * sizeof(real),        (size_t)zeros * sizeof(real),
