@@ -113,14 +113,18 @@ FC_INLINE void fill_lines(const int tall, const int wide, const int staged, cons
             row[i] = g->offset[i] == OUTSIDE ? zeros
                                              : channel + g->offset[i] + g->first + g->begin - part->axis[2].pad_before;
     int64_t inside = g->end - g->begin;
+    uintptr_t ahead = (uintptr_t)x->stride[1] * sizeof(stor);
     for (int64_t at = 0; at < inside; at += VL) {
         vec d[WINDOW], t[WINDOW];
         int64_t n = inside - at;
         for (int i = 0; i < (tall ? WINDOW : 1); i++)
             if (staged)
                 d[i] = n >= VL ? v_load(stage + i * stage_pitch + at) : v_loadn(stage + i * stage_pitch + at, n);
-            else
+            else {
                 d[i] = n >= VL ? v_loads(row[i] + at) : v_loadsn(row[i] + at, n);
+                /* Rows are too short for the hardware to foresee the next channel's. */
+                __builtin_prefetch((const void *)((uintptr_t)(row[i] + at) + ahead));
+            }
         column_step(tall, d, t);
         real *line = to + g->begin + at;
         for (int i = 0; i < (tall ? WINDOW : 1); i++) {

@@ -13,7 +13,7 @@
 #include "kernels/winograd/tile.h"
 
 enum { SPAN = 0, ROW_BLOCK = 1 }; /* of part->block */
-enum { CHUNK_STEPS = 64 };
+enum { CHUNK_STEPS = 32 };
 enum { HALO = 2 };                /* pixels a window reaches past its tile */
 enum { PANEL_LANES = TILE_VECS * VL };
 /* Lines of pixels of a panel; the pitches are constants so that addresses need no registers. */
