@@ -109,21 +109,27 @@ FC_INLINE fc_bounds fc_bounds_of(const fc_problem *p) {
     }
 }
 
+/* Out of line: the exponentials would take every caller's registers. */
+static __attribute__((unused, noinline)) vec fc_activate_any(const fc_problem *p, vec x) { return fc_activate(p, x); }
+
 /* Finishes `count` sums that go to out, out + out_step, ... `bias` is one value for all of them (bias_step
- * 0), one each (1), or NULL; `residual` may be NULL. */
+ * 0), one each (1), or NULL; `residual` may be NULL. No activation and those that only clamp are two bounds. */
 FC_INLINE void fc_finish(const fc_problem *p, const real *sums, int64_t count, const real *bias, int bias_step,
                          const stor *residual, int64_t residual_step, stor *out, int64_t out_step) {
+    fc_bounds bounds = fc_bounds_of(p);
+    vec low = v_set1(bounds.low), high = v_set1(bounds.high);
+    vec shared = bias != NULL && bias_step == 0 ? v_set1(*bias) : v_set1((real)-0.0); /* x + -0 is x */
     for (int64_t lane = 0; lane < count; lane += VL) {
         int64_t n = count - lane < VL ? count - lane : VL;
         vec v = n == VL ? v_load(sums + lane) : v_loadn(sums + lane, n);
-        if (bias != NULL)
-            v = v_add(v, bias_step == 0 ? v_set1(*bias)
-                                        : (n == VL ? v_load(bias + lane) : v_loadn(bias + lane, n)));
+        v = v_add(v, shared);
+        if (bias != NULL && bias_step != 0)
+            v = v_add(v, n == VL ? v_load(bias + lane) : v_loadn(bias + lane, n));
         if (residual != NULL)
             v = v_add(v, residual_step != 1 ? v_loads_strided(residual + lane * residual_step, residual_step, n)
                          : n == VL          ? v_loads(residual + lane)
                                             : v_loadsn(residual + lane, n));
-        v = fc_activate(p, v);
+        v = bounds.only ? v_min(high, v_max(low, v)) : fc_activate_any(p, v);
         if (out_step != 1)
             v_stores_strided(out + lane * out_step, out_step, v, n);
         else if (n == VL)
