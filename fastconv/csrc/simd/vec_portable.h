@@ -68,6 +68,26 @@ FC_INLINE real v_reduce_max(vec a) {
         most = a[i] > most ? a[i] : most;
     return most;
 }
+FC_INLINE int v_any_nan(vec a) {
+    int found = 0;
+    for (int i = 0; i < VL; i++)
+        found |= a[i] != a[i];
+    return found;
+}
+FC_INLINE void fc_deinterleave(const real *p, vec *out, int step) {
+    for (int j = 0; j < step; j++)
+        for (int i = 0; i < VL; i++)
+            out[j][i] = p[i * step + j];
+}
+FC_INLINE void fc_interleave(real *p, const vec *in, int step) {
+    for (int j = 0; j < step; j++)
+        for (int i = 0; i < VL; i++)
+            p[i * step + j] = in[j][i];
+}
+FC_INLINE void v_deinterleave2(const real *p, vec out[2]) { fc_deinterleave(p, out, 2); }
+FC_INLINE void v_deinterleave4(const real *p, vec out[4]) { fc_deinterleave(p, out, 4); }
+FC_INLINE void v_interleave2(real *p, const vec in[2]) { fc_interleave(p, in, 2); }
+FC_INLINE void v_interleave4(real *p, const vec in[4]) { fc_interleave(p, in, 4); }
 
 #if FC_IS_F16
 FC_INLINE real s_load(const stor *p) { return fc_half_to_float(*p); }
