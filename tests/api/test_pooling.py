@@ -1,4 +1,4 @@
-"""`fastconv.pooling` against its definition as loops in float64; torch, where installed, judges too."""
+"""`fastconv.pooling` against its definition as float64 loops; torch, where installed, judges too."""
 
 import itertools
 
@@ -13,8 +13,8 @@ DTYPES = [np.float32, np.float64, np.float16, bfloat16]
 MAX = {1: pooling.max_pool1d, 2: pooling.max_pool2d, 3: pooling.max_pool3d}
 MEAN = {1: pooling.avg_pool1d, 2: pooling.avg_pool2d, 3: pooling.avg_pool3d}
 LAST = {1: "NLC", 2: "NHWC", 3: "NDHWC"}
-# Of the mean of absolute values: half a unit in the last place of the type stored, or a few of those
-# of the type summed in.
+# Of the mean of absolute values: half a unit in the last place of the type stored, or a few
+# of those of the type summed in.
 EPS = {np.float32: 5e-7, np.float64: 1e-15, np.float16: 6e-4, bfloat16: 5e-3}
 
 # sizes, kernel, stride, padding, dilation
@@ -47,7 +47,7 @@ def spread(value, rank):
 
 
 def windows(x, kernel, stride, padding, dilation, ceil):
-    """(output index, cells inside x, cells in x and padding) of every window of (N, C, *spatial)."""
+    """(output shape, index, cells inside x, cells in x and padding) of every window."""
     rank = x.ndim - 2
     axes = []
     for i, k, s, p, d in zip(x.shape[2:], kernel, stride, padding, dilation, strict=True):
@@ -140,7 +140,8 @@ def test_mean(dtype, geometry, options):
         got = back(
             MEAN[len(sizes)](view, kernel, stride, padding, ceil, include, divisor, layout=layout)
         )
-        assert got.dtype == x.dtype and got.shape == want.shape
+        assert got.dtype == x.dtype
+        assert got.shape == want.shape
         assert np.abs(got.astype(np.float64) - want).max() <= bound
 
 
@@ -151,7 +152,8 @@ def test_global_mean(dtype, sizes):
     want = x.astype(np.float64).mean(tuple(range(2, x.ndim)))
     for view, layout, _ in layouts(x):
         got = pooling.global_avg_pool(view, layout=layout)
-        assert got.dtype == x.dtype and got.shape == (2, 70)
+        assert got.dtype == x.dtype
+        assert got.shape == (2, 70)
         assert np.abs(got.astype(np.float64) - want).max() <= 4 * EPS[dtype]
 
 
