@@ -1,5 +1,7 @@
 """The convolutions built on the plain ones, against their definitions in float64."""
 
+import threading
+
 import numpy as np
 import pytest
 from ml_dtypes import bfloat16
@@ -323,8 +325,23 @@ def test_shufflenet_unit(dtype, groups):
     order = [i * (middle // groups) + j for j in range(middle // groups) for i in range(groups)]
     y = correlate(y[:, order], spatial, pads=((1, 1), (1, 1)), groups=middle)
     want = np.maximum(correlate(y, expand, groups=groups) + x.astype(np.float64), 0)
-    for got in both_layouts(unit, x):
+    last = unit(np.ascontiguousarray(np.moveaxis(x, 1, -1)), "NHWC")
+    for got in (unit(x), np.moveaxis(last, -1, 1)):
         assert close(got, want, dtype, np.array(12.0 * 9 * 6))
+
+
+def test_a_new_thread_may_start_with_work_that_needs_no_scratch():
+    x, found = sample((1, 2, 6, 6)), []
+    taps = sample((2, 1, 3, 3), seed=1)
+    calls = (
+        lambda: fc.depthwise_conv2d(x, taps, algorithm="reference"),
+        lambda: fc.max_pool2d(x, 6),
+    )
+    for call in calls:
+        thread = threading.Thread(target=lambda call=call: found.append(call()))
+        thread.start()
+        thread.join()
+    assert len(found) == len(calls)
 
 
 # --- resize ---------------------------------------------------------------------------------

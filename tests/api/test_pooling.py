@@ -1,4 +1,4 @@
-"""`fastconv.pooling` against its definition as float64 loops; torch, where installed, judges too."""
+"""`fastconv.pooling` against its definition as float64 loops, and torch where it is installed."""
 
 import itertools
 
