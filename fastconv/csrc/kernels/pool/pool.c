@@ -13,7 +13,7 @@
 
 #include "simd/vec.h"
 
-enum { BLOCK = 128 }; /* terms summed in one chain of `real` */
+enum { BLOCK = 64 }; /* terms summed in one chain of `real` */
 
 FC_INLINE vec neutral(fc_pool_kind kind) { return kind == FC_POOL_MAX ? v_set1(-(real)INFINITY) : v_zero(); }
 FC_INLINE vec combine(fc_pool_kind kind, vec a, vec b) {
