@@ -35,6 +35,7 @@ from fastconv._padding import (
 __all__ = [
     "Problem",
     "as_bias",
+    "channels_of",
     "compute_array",
     "convolve",
     "find_plan",
@@ -43,11 +44,13 @@ __all__ = [
     "out_checker",
     "out_shape",
     "read_array",
+    "read_as",
     "reader",
     "weights_unsafe",
 ]
 
 _PADDING_MODES = ("zeros", "reflect", "replicate", "circular")
+_KINDS = {"conv_transpose": "transposed", "deform_conv": "deformable"}
 _PRECISIONS = ("highest", "high", "medium")
 _COMPUTE = {
     "f32": np.dtype(np.float32),
@@ -57,6 +60,8 @@ _COMPUTE = {
 }
 _DTYPES = {"float32": "f32", "float64": "f64", "float16": "f16", "bfloat16": "bf16"}
 _NAMES = {code: name for name, code in _DTYPES.items()}
+# The core's bound on every length along an axis, which keeps sizes derived from them below 2**62.
+_LONGEST = 1 << 40
 # Transforms of such weights could overflow or spread a NaN, so those algorithms step aside.
 _LARGEST_SAFE_WEIGHT = 1e18
 _OVERLAP_WORK = 100_000
@@ -204,6 +209,8 @@ def _channels(
     shape: tuple[int, ...], groups: Any, transposed: bool, name: str
 ) -> tuple[int, int, int]:
     """(in_ch, out_ch, groups) of a weight of this shape."""
+    if type(groups) is not int and (isinstance(groups, bool) or not hasattr(groups, "__index__")):
+        raise TypeError(f"groups must be an int, got {groups!r} ({type(groups).__name__})")
     (count,) = normalize_tuple(groups, 1, "groups", 1)
     if shape[0] % count:
         kind = "input" if transposed else "output"
@@ -262,9 +269,10 @@ def make_problem(
         pads = normalize_pairs(padding, rank, "padding")
     if padding_mode != "zeros":
         one_of(padding_mode, _PADDING_MODES, "padding_mode")
-        if operation != "conv":
+        if operation not in ("conv", "separable_conv"):
             raise ValueError(
-                f"padding_mode must be 'zeros' for this operation, got {padding_mode!r}"
+                f"padding_mode must be 'zeros' for a {_KINDS[operation]} convolution, "
+                f"got {padding_mode!r}"
             )
     name, params = normalize_activation(activation)
     return Problem(
@@ -292,36 +300,55 @@ def make_problem(
 # Shapes and plans
 
 
-def _split_shape(problem: Problem, shape: tuple[int, ...]) -> tuple[tuple[int, ...], int, Any]:
-    """(batch axes, channels, spatial sizes) of a shape of x."""
-    rank = problem.rank
-    layout = layout_name(rank, problem.channels_last)
+def channels_of(shape: tuple[int, ...], rank: int, last: bool) -> int:
+    """Channels of an x of this shape; refuses a wrong number of dimensions."""
     if not rank + 1 <= len(shape) <= rank + 2:
         raise ValueError(
-            f"x must have {rank + 2} dimensions, {layout}, or {rank + 1} without a batch, "
-            f"got shape {shape}"
+            f"x must have {rank + 2} dimensions, {layout_name(rank, last)}, or {rank + 1} without "
+            f"a batch, got shape {shape}"
         )
-    batch, rest = shape[: -rank - 1], shape[-rank - 1 :]
-    channels, in_size = (rest[-1], rest[:-1]) if problem.channels_last else (rest[0], rest[1:])
+    return shape[-1] if last else shape[-rank - 1]
+
+
+def _split_shape(
+    problem: Problem, shape: tuple[int, ...]
+) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Batch axes and spatial sizes of a shape of x."""
+    rank, last = problem.rank, problem.channels_last
+    channels = channels_of(shape, rank, last)
     if channels != problem.in_ch:
         grouped = f" in {problem.groups} groups" if problem.groups > 1 else ""
         raise ValueError(
             f"x must have {problem.in_ch} channels{grouped}, as weight has, "
-            f"got {channels} in shape {shape} with layout {layout!r}"
+            f"got {channels} in shape {shape} with layout {problem.layout!r}"
         )
-    return batch, channels, in_size
+    rest = shape[-rank - 1 :]
+    return shape[: -rank - 1], rest[:-1] if last else rest[1:]
+
+
+def _check_lengths(problem: Problem, in_size: tuple[int, ...], pads: Pairs) -> None:
+    lengths: dict[str, Sequence[int]] = {
+        "x": in_size,
+        "padding": [length for pair in pads for length in pair],
+        "stride": problem.stride,
+        "dilation": problem.dilation,
+    }
+    for name, values in lengths.items():
+        if max(values) > _LONGEST:
+            raise ValueError(f"{name} must be at most 2**40 along an axis, got {max(values)}")
 
 
 def _geometry(
     problem: Problem, shape: tuple[int, ...]
 ) -> tuple[tuple[int, ...], Any, Pairs, tuple[int, ...]]:
     """(batch axes, spatial sizes of x, padding pairs, spatial sizes of the output)."""
-    batch, _, in_size = _split_shape(problem, shape)
+    batch, in_size = _split_shape(problem, shape)
     kernel, stride, dilation = problem.kernel, problem.stride, problem.dilation
     transposed = problem.transposed
     pads = normalize_padding(
         problem.padding, in_size, kernel, stride, dilation, transposed=transposed
     )
+    _check_lengths(problem, in_size, pads)
     if not transposed:
         return batch, in_size, pads, output_size(in_size, kernel, stride, pads, dilation)
     if 0 in in_size:
@@ -430,7 +457,7 @@ def check_out(
         raise ValueError(f"out must have shape {shape}, got {out.shape}")
     if not out.flags.writeable:
         raise ValueError("out must be writeable, got a read-only array")
-    if any(step == 0 and size > 1 for step, size in zip(out.strides, out.shape)):
+    if out.size and any(step == 0 and size > 1 for step, size in zip(out.strides, out.shape, strict=True)):
         raise ValueError(
             f"out must have its elements at distinct addresses, got strides {out.strides} "
             f"for shape {out.shape}"
@@ -498,6 +525,10 @@ def convolve(
 ) -> np.ndarray:
     """One convolution, weights packed for this call; x, weight, offset and mask already read."""
     packable = compute_array(weight, problem.code)
+    if offset is not None:
+        offset, _ = _dense(offset, problem)
+    if mask is not None:
+        mask, _ = _dense(mask, problem)
     if weights_unsafe(packable, problem.kernel):
         problem = problem._replace(weights_unsafe=True)
     bias = as_bias(bias, problem.code, problem.out_ch)

@@ -145,6 +145,19 @@ cdef extern from "fastconv.h" nogil:
     const char *fc_version()
 
 
+cdef extern from *:
+    """
+    #if defined(__clang__)
+    #define FC_COMPILER "clang " __clang_version__
+    #elif defined(__GNUC__)
+    #define FC_COMPILER "gcc " __VERSION__
+    #else
+    #define FC_COMPILER "unknown"
+    #endif
+    """
+    const char *FC_COMPILER
+
+
 # The words of the Python interface and the numbers C knows them by.
 DTYPES = {"f32": FC_F32, "f64": FC_F64, "f16": FC_F16, "bf16": FC_BF16}
 OPERATIONS = {
@@ -643,3 +656,8 @@ def get_num_threads():
 
 def version():
     return fc_version().decode()
+
+
+def compiler():
+    """The compiler of this build and its version."""
+    return FC_COMPILER.decode().strip()

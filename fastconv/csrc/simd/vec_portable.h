@@ -68,7 +68,50 @@ FC_INLINE real v_reduce_max(vec a) {
         most = a[i] > most ? a[i] : most;
     return most;
 }
+FC_INLINE int v_any_nan(vec a) {
+    int found = 0;
+    for (int i = 0; i < VL; i++)
+        found |= a[i] != a[i];
+    return found;
+}
+FC_INLINE void fc_deinterleave(const real *p, vec *out, int step) {
+    for (int j = 0; j < step; j++) {
+        vec a = v_zero();
+        for (int i = 0; i < VL; i++)
+            a[i] = p[i * step + j];
+        out[j] = a;
+    }
+}
+FC_INLINE void fc_interleave(real *p, const vec *in, int step) {
+    for (int j = 0; j < step; j++)
+        for (int i = 0; i < VL; i++)
+            p[i * step + j] = in[j][i];
+}
+FC_INLINE void v_deinterleave2(const real *p, vec out[2]) { fc_deinterleave(p, out, 2); }
+FC_INLINE void v_deinterleave4(const real *p, vec out[4]) { fc_deinterleave(p, out, 4); }
+FC_INLINE void v_interleave2(real *p, const vec in[2]) { fc_interleave(p, in, 2); }
+FC_INLINE void v_interleave4(real *p, const vec in[4]) { fc_interleave(p, in, 4); }
 
+FC_INLINE void v_deinterleave(vec a, vec b, vec *even, vec *odd) {
+    for (int i = 0; i < VL / 2; i++) {
+        (*even)[i] = a[2 * i], (*odd)[i] = a[2 * i + 1];
+        (*even)[VL / 2 + i] = b[2 * i], (*odd)[VL / 2 + i] = b[2 * i + 1];
+    }
+}
+typedef struct lane_index {
+    int32_t index[VL];
+} lane_index;
+FC_INLINE lane_index v_lanes(const int32_t *index) {
+    lane_index from;
+    memcpy(from.index, index, sizeof from.index);
+    return from;
+}
+FC_INLINE vec v_permute(vec a, lane_index from) {
+    vec moved;
+    for (int i = 0; i < VL; i++)
+        moved[i] = a[from.index[i]];
+    return moved;
+}
 #if FC_IS_F16
 FC_INLINE real s_load(const stor *p) { return fc_half_to_float(*p); }
 FC_INLINE void s_store(stor *p, real value) { *p = fc_float_to_half(value); }

@@ -89,6 +89,26 @@ FC_INLINE vec fc_activate(const fc_problem *p, vec x) {
     return x;
 }
 
+/* An activation that is two bounds, so that a kernel can apply it in its registers: y = v_min(high, v_max(low,
+ * x)), with the same bits as fc_activate. `only` is false for the others. */
+typedef struct fc_bounds {
+    bool only;
+    real low, high;
+} fc_bounds;
+
+FC_INLINE fc_bounds fc_bounds_of(const fc_problem *p) {
+    switch (p->activation) {
+    case FC_ACT_NONE:
+        return (fc_bounds){true, -(real)INFINITY, (real)INFINITY};
+    case FC_ACT_RELU:
+        return (fc_bounds){true, 0, (real)INFINITY};
+    case FC_ACT_CLIP:
+        return (fc_bounds){true, (real)p->activation_param[0], (real)p->activation_param[1]};
+    default:
+        return (fc_bounds){false, 0, 0};
+    }
+}
+
 /* Finishes `count` sums that go to out, out + out_step, ... `bias` is one value for all of them (bias_step
  * 0), one each (1), or NULL; `residual` may be NULL. */
 FC_INLINE void fc_finish(const fc_problem *p, const real *sums, int64_t count, const real *bias, int bias_step,
@@ -138,6 +158,11 @@ FC_INLINE int64_t fc_tensor_offset(const fc_tensor *t, int64_t n, int64_t c, fc_
            pixel.w * t->stride[4];
 }
 
+/* Whether the rows of a plane follow one another, so that pixels of several are one run. */
+FC_INLINE bool fc_rows_join(const fc_part *part, const fc_tensor *t) {
+    return t->data == NULL || t->stride[3] == part->axis[2].out * t->stride[4];
+}
+
 /* Stores a tile with pixels along the lanes: sums[row * sums_step + lane] is output channel channel +
  * row, pixel first + lane. */
 static __attribute__((unused)) void fc_store_pixel_lanes(const fc_call *call, int64_t n, int64_t channel, int64_t rows,
@@ -149,8 +174,11 @@ static __attribute__((unused)) void fc_store_pixel_lanes(const fc_call *call, in
     const real *bias = call->tensors.bias;
     fc_pixel pixel = fc_pixel_at(part, first);
     bool channels_dense = out->stride[1] == 1 && out->stride[4] != 1;
+    bool join = fc_rows_join(part, out) && fc_rows_join(part, residual);
     for (int64_t lane = 0; lane < count;) {
-        int64_t run = part->axis[2].out - pixel.w;
+        int64_t run = part->axis[2].out - pixel.w; /* to the end of the row, or of the plane */
+        if (join)
+            run += (part->axis[1].out - 1 - pixel.h) * part->axis[2].out;
         if (run > count - lane)
             run = count - lane;
         stor *to = (stor *)out->data + fc_tensor_offset(out, n, channel, pixel);
@@ -174,7 +202,8 @@ static __attribute__((unused)) void fc_store_pixel_lanes(const fc_call *call, in
                           to + row * out->stride[1], out->stride[4]);
         }
         lane += run;
-        pixel.w += run - 1;
+        pixel.w += run;
+        pixel.h += (pixel.w - 1) / part->axis[2].out;
         fc_pixel_next_row(part, &pixel);
     }
 }
