@@ -1,4 +1,4 @@
-"""Arrays whose neighbours are watched: a page without any permission on one side, a pattern on the other.
+"""Arrays whose neighbours are watched: a forbidden page on one side, a pattern on the other.
 
 A kernel that reads or writes past the guarded end dies with SIGSEGV, one that writes on the other
 side changes the pattern. The element size is the only alignment promised, so the array of a

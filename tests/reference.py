@@ -92,18 +92,19 @@ def separable(x, depthwise, pointwise, stride, padding, dilation):
 
 
 def bilinear(x, rows, columns):
-    """x (N, C, H, W) at fractional places (N, *out): (N, C, *out), zero outside the picture."""
+    """x (N, C, H, W) at places (N, *out): (N, C, *out), zero outside, NaN at a NaN place."""
     image = np.arange(x.shape[0]).reshape(-1, *[1] * (rows.ndim - 1))
     total = 0
     for corner in itertools.product((0, 1), (0, 1)):
         row, column = np.floor(rows) + corner[0], np.floor(columns) + corner[1]
-        share = (1 - np.abs(rows - row)) * (1 - np.abs(columns - column))
+        with np.errstate(invalid="ignore"):
+            share = (1 - np.abs(rows - row)) * (1 - np.abs(columns - column))
         inside = (row >= 0) & (row < x.shape[2]) & (column >= 0) & (column < x.shape[3])
         inside &= share > 0
         at = np.where(inside, row, 0).astype(int), np.where(inside, column, 0).astype(int)
         values = np.moveaxis(x[image, :, at[0], at[1]], -1, 1)
         total = total + np.where(inside[:, None], share[:, None] * values, 0)
-    return total
+    return np.where(np.isnan(rows + columns)[:, None], np.nan, total)
 
 
 def deform_conv2d(x, offset, weight, mask, stride, padding, dilation, groups=1):

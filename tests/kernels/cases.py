@@ -14,7 +14,7 @@ import random
 import numpy as np
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, repr=False)
 class Case:
     in_ch: int
     out_ch: int
@@ -43,6 +43,16 @@ class Case:
         for name, value in defaults.items():
             if getattr(self, name) == ():
                 object.__setattr__(self, name, (value,) * self.rank)
+
+    def __repr__(self):
+        """Only what is not the default."""
+        plain = Case(self.in_ch, self.out_ch, self.in_size, self.kernel)
+        words = [repr(getattr(self, name)) for name in ("in_ch", "out_ch", "in_size", "kernel")]
+        for field in dataclasses.fields(self)[4:]:
+            value = getattr(self, field.name)
+            if value != getattr(plain, field.name):
+                words.append(f"{field.name}={value!r}")
+        return f"Case({', '.join(words)})"
 
     @property
     def rank(self):

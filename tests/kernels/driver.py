@@ -1,4 +1,4 @@
-"""Running one case on one kernel row, and judging the result against the truth of tests/reference.py.
+"""Running one case on one kernel row, and judging the result by the truth of tests/reference.py.
 
 Inputs hold values that bfloat16 and float16 store exactly, so all dtypes share one truth. Every
 array here is dense and in the storage type (float16 and bfloat16 as uint16); tests that want other
@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import itertools
 import zlib
 
 import numpy as np
 import reference as truth
-from cases import Case
+from cases import FAMILIES, Case
 
 from fastconv import _core
 
@@ -119,7 +120,7 @@ def expected_of(case: Case):
 
 
 def tolerance(row, case: Case, y, magnitude):
-    """How far a correct kernel may be from `y`: c * u * sum |x| |w|, then the storage's rounding."""
+    """How far a kernel may be from `y`: c * u * sum |x| |w|, then the storage's rounding."""
     dtype = dtype_of(row)
     if is_transform(row) and magnitude.size:
         magnitude = 4 * np.nanmax(np.where(np.isinf(magnitude), np.nan, magnitude))
@@ -198,10 +199,10 @@ def as_values(row, case: Case, out):
 def difference(row, case: Case, got, y, magnitude):
     """None when `got` is right, else a sentence saying where it is most wrong."""
     with np.errstate(invalid="ignore"):
-        same = (got == y) | (np.isnan(got) & np.isnan(y))
-        error = np.where(same, 0, np.abs(got - y))
-        excess = error / np.maximum(tolerance(row, case, y, magnitude), 1e-300)
-    excess = np.where(np.isnan(excess) | (np.isfinite(y) != np.isfinite(got)), np.inf, excess)
+        right = (got == y) | (np.isnan(got) & np.isnan(y))
+        excess = np.abs(got - y) / np.maximum(tolerance(row, case, y, magnitude), 1e-300)
+    excess = np.where(np.isfinite(y) & np.isfinite(got), excess, np.inf)
+    excess = np.where(right, 0, excess)
     if excess.size == 0 or excess.max() <= 1:
         return None
     at = np.unravel_index(np.argmax(excess), excess.shape)
@@ -212,7 +213,22 @@ def difference(row, case: Case, got, y, magnitude):
     )
 
 
+def sample(row, count, families=FAMILIES, keep=lambda case: True):
+    """Up to `count` cases of each family that the row runs, evenly spread."""
+    chosen = []
+    for family in families:
+        cases = [case for case in FAMILIES[family] if keep(case) and takes(row, case)]
+        step = max(len(cases) // (3 * count), 1)
+        spread = cases[::step] + cases[1::step]
+        able = (case for case in spread if plan(row, case) is not None)
+        able = list(itertools.islice(able, 3 * count))
+        chosen += able[:: max(len(able) // count, 1)][:count]
+    return chosen
+
+
 def report(failures):
     """Fails with the first few sentences."""
+    failures = list(failures)
+    assert failures, "nothing was tried"
     failures = [failure for failure in failures if failure]
     assert not failures, f"{len(failures)} failures:\n" + "\n".join(failures[:5])
