@@ -20,9 +20,12 @@ _MODULES: dict[str, tuple[str, ...]] = {
         "conv_transpose2d",
         "conv_transpose3d",
     ),
+    "depthwise": ("depthwise_conv1d", "depthwise_conv2d", "depthwise_conv3d", "separable_conv2d"),
+    "deform": ("deform_conv2d",),
     "conv": ("Conv",),
     "plan": ("Candidate", "Plan"),
     "_threads": ("get_num_threads", "num_threads", "set_num_threads"),
+    "runtime": ("algorithms", "explain", "kernels", "show_config", "show_runtime"),
     "rearrange": (
         "batch_to_space",
         "channel_shuffle",
@@ -33,6 +36,13 @@ _MODULES: dict[str, tuple[str, ...]] = {
         "space_to_batch",
         "space_to_depth",
         "unfold",
+    ),
+    "linear_algebra": (
+        "Separation",
+        "bilinear_kernel",
+        "conv_matrix",
+        "fold_batch_norm",
+        "separate",
     ),
     "arithmetic": (),
 }

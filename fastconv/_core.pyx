@@ -1,3 +1,4 @@
+# cython: auto_pickle=False, autotestdict=False
 """The only boundary to C: buffers in, one call without the GIL, a status becomes an exception.
 
 Arrays reach this module as ndarrays whose dtype and shape the caller has checked; float16 and bfloat16
@@ -143,6 +144,19 @@ cdef extern from "fastconv.h" nogil:
     int fc_get_num_threads()
     const char *fc_last_error()
     const char *fc_version()
+
+
+cdef extern from *:
+    """
+    #if defined(__clang__)
+    #define FC_COMPILER "clang " __clang_version__
+    #elif defined(__GNUC__)
+    #define FC_COMPILER "gcc " __VERSION__
+    #else
+    #define FC_COMPILER "unknown"
+    #endif
+    """
+    const char *FC_COMPILER
 
 
 # The words of the Python interface and the numbers C knows them by.
@@ -643,3 +657,8 @@ def get_num_threads():
 
 def version():
     return fc_version().decode()
+
+
+def compiler():
+    """The compiler of this build and its version."""
+    return FC_COMPILER.decode().strip()

@@ -158,7 +158,7 @@ typedef struct fc_plan_info {
 typedef struct fc_candidate {
     const char *algorithm;
     const char *kernel;
-    double estimated_seconds;
+    double estimated_seconds; /* one thread, whole batch */
     const char *rejected; /* NULL when it can run, else one sentence */
 } fc_candidate;
 

@@ -13,6 +13,8 @@
  *   v_select_neg(x, a, b)  a in lanes where x < 0, else b (also for NaN)
  *   v_round v_pow2   nearest whole number; 2 to a whole number in the exponent range
  *   v_abs v_reduce_max
+ *   v_deinterleave(a, b, &even, &odd)  the 2 * VL values a, b parted by parity
+ *   lane_index v_lanes(int32_t[VL]) v_permute(a, lanes)  lane i of the result is lane lanes[i] of a
  *   v_transpose(rows)  a square of VL vectors, in place
  *   v_any_nan(a)     whether some lane is NaN
  *   v_deinterleave2 v_deinterleave4 (p, out)  out[j] lane i = p[i * 2 + j] (4); v_interleave2 v_interleave4

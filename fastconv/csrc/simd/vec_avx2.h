@@ -37,6 +37,20 @@ FC_INLINE vec v_pow2(vec a) {
     __m256i n = _mm256_cvtepi32_epi64(_mm256_cvtpd_epi32(a));
     return _mm256_castsi256_pd(_mm256_slli_epi64(_mm256_add_epi64(n, _mm256_set1_epi64x(1023)), 52));
 }
+FC_INLINE void v_deinterleave(vec a, vec b, vec *even, vec *odd) {
+    *even = _mm256_permute4x64_pd(_mm256_unpacklo_pd(a, b), 0xd8);
+    *odd = _mm256_permute4x64_pd(_mm256_unpackhi_pd(a, b), 0xd8);
+}
+/* A 64-bit lane is moved as its two halves. */
+typedef __m256i lane_index;
+FC_INLINE lane_index v_lanes(const int32_t *index) {
+    __m256i wide = _mm256_slli_epi64(_mm256_cvtepi32_epi64(_mm_loadu_si128((const __m128i *)index)), 1);
+    return _mm256_or_si256(_mm256_or_si256(wide, _mm256_slli_epi64(wide, 32)),
+                           _mm256_set1_epi64x((long long)1 << 32));
+}
+FC_INLINE vec v_permute(vec a, lane_index index) {
+    return _mm256_castps_pd(_mm256_permutevar8x32_ps(_mm256_castpd_ps(a), index));
+}
 FC_INLINE void v_transpose(vec rows[VL]) {
     vec a = _mm256_unpacklo_pd(rows[0], rows[1]), b = _mm256_unpackhi_pd(rows[0], rows[1]);
     vec c = _mm256_unpacklo_pd(rows[2], rows[3]), d = _mm256_unpackhi_pd(rows[2], rows[3]);
@@ -96,6 +110,15 @@ FC_INLINE vec v_pow2(vec a) {
     __m256i n = _mm256_cvtps_epi32(a);
     return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_add_epi32(n, _mm256_set1_epi32(127)), 23));
 }
+FC_INLINE void v_deinterleave(vec a, vec b, vec *even, vec *odd) {
+    __m256d evens = _mm256_castps_pd(_mm256_shuffle_ps(a, b, 0x88));
+    __m256d odds = _mm256_castps_pd(_mm256_shuffle_ps(a, b, 0xdd));
+    *even = _mm256_castpd_ps(_mm256_permute4x64_pd(evens, 0xd8));
+    *odd = _mm256_castpd_ps(_mm256_permute4x64_pd(odds, 0xd8));
+}
+typedef __m256i lane_index;
+FC_INLINE lane_index v_lanes(const int32_t *index) { return _mm256_loadu_si256((const __m256i *)index); }
+FC_INLINE vec v_permute(vec a, lane_index index) { return _mm256_permutevar8x32_ps(a, index); }
 FC_INLINE void v_transpose(vec rows[VL]) {
     vec t[VL];
     for (int i = 0; i < 8; i += 4) {

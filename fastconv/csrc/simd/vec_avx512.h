@@ -31,6 +31,16 @@ FC_INLINE vec v_abs(vec a) { return _mm512_abs_pd(a); }
 FC_INLINE vec v_round(vec a) { return _mm512_roundscale_pd(a, 0); }
 FC_INLINE vec v_pow2(vec a) { return _mm512_scalef_pd(_mm512_set1_pd(1.0), a); }
 FC_INLINE real v_reduce_max(vec a) { return _mm512_reduce_max_pd(a); }
+FC_INLINE void v_deinterleave(vec a, vec b, vec *even, vec *odd) {
+    const __m512i index = _mm512_setr_epi64(0, 2, 4, 6, 8, 10, 12, 14);
+    *even = _mm512_permutex2var_pd(a, index, b);
+    *odd = _mm512_permutex2var_pd(a, _mm512_add_epi64(index, _mm512_set1_epi64(1)), b);
+}
+typedef __m512i lane_index;
+FC_INLINE lane_index v_lanes(const int32_t *index) {
+    return _mm512_cvtepi32_epi64(_mm256_loadu_si256((const __m256i *)index));
+}
+FC_INLINE vec v_permute(vec a, lane_index index) { return _mm512_permutexvar_pd(index, a); }
 /* Three stages, each placing lanes 1, 2, 4 apart. */
 FC_INLINE void v_transpose(vec rows[VL]) {
     vec t[VL];
@@ -103,6 +113,14 @@ FC_INLINE vec v_abs(vec a) { return _mm512_abs_ps(a); }
 FC_INLINE vec v_round(vec a) { return _mm512_roundscale_ps(a, 0); }
 FC_INLINE vec v_pow2(vec a) { return _mm512_scalef_ps(_mm512_set1_ps(1.0f), a); }
 FC_INLINE real v_reduce_max(vec a) { return _mm512_reduce_max_ps(a); }
+FC_INLINE void v_deinterleave(vec a, vec b, vec *even, vec *odd) {
+    const __m512i index = _mm512_setr_epi32(0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30);
+    *even = _mm512_permutex2var_ps(a, index, b);
+    *odd = _mm512_permutex2var_ps(a, _mm512_add_epi32(index, _mm512_set1_epi32(1)), b);
+}
+typedef __m512i lane_index;
+FC_INLINE lane_index v_lanes(const int32_t *index) { return _mm512_loadu_si512(index); }
+FC_INLINE vec v_permute(vec a, lane_index index) { return _mm512_permutexvar_ps(index, a); }
 /* Pairs, then fours within 128 bits, then the 128-bit quarters. */
 FC_INLINE void v_transpose(vec rows[VL]) {
     vec t[VL];

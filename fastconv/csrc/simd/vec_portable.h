@@ -92,6 +92,26 @@ FC_INLINE void v_deinterleave4(const real *p, vec out[4]) { fc_deinterleave(p, o
 FC_INLINE void v_interleave2(real *p, const vec in[2]) { fc_interleave(p, in, 2); }
 FC_INLINE void v_interleave4(real *p, const vec in[4]) { fc_interleave(p, in, 4); }
 
+FC_INLINE void v_deinterleave(vec a, vec b, vec *even, vec *odd) {
+    for (int i = 0; i < VL / 2; i++) {
+        (*even)[i] = a[2 * i], (*odd)[i] = a[2 * i + 1];
+        (*even)[VL / 2 + i] = b[2 * i], (*odd)[VL / 2 + i] = b[2 * i + 1];
+    }
+}
+typedef struct lane_index {
+    int32_t index[VL];
+} lane_index;
+FC_INLINE lane_index v_lanes(const int32_t *index) {
+    lane_index from;
+    memcpy(from.index, index, sizeof from.index);
+    return from;
+}
+FC_INLINE vec v_permute(vec a, lane_index from) {
+    vec moved;
+    for (int i = 0; i < VL; i++)
+        moved[i] = a[from.index[i]];
+    return moved;
+}
 #if FC_IS_F16
 FC_INLINE real s_load(const stor *p) { return fc_half_to_float(*p); }
 FC_INLINE void s_store(stor *p, real value) { *p = fc_float_to_half(value); }

@@ -89,6 +89,26 @@ FC_INLINE vec fc_activate(const fc_problem *p, vec x) {
     return x;
 }
 
+/* An activation that is two bounds, so that a kernel can apply it in its registers: y = v_min(high, v_max(low,
+ * x)), with the same bits as fc_activate. `only` is false for the others. */
+typedef struct fc_bounds {
+    bool only;
+    real low, high;
+} fc_bounds;
+
+FC_INLINE fc_bounds fc_bounds_of(const fc_problem *p) {
+    switch (p->activation) {
+    case FC_ACT_NONE:
+        return (fc_bounds){true, -(real)INFINITY, (real)INFINITY};
+    case FC_ACT_RELU:
+        return (fc_bounds){true, 0, (real)INFINITY};
+    case FC_ACT_CLIP:
+        return (fc_bounds){true, (real)p->activation_param[0], (real)p->activation_param[1]};
+    default:
+        return (fc_bounds){false, 0, 0};
+    }
+}
+
 /* Out of line: the exponentials would take every caller's registers. */
 static __attribute__((unused, noinline)) vec fc_activate_any(const fc_problem *p, vec x) { return fc_activate(p, x); }
 
@@ -96,10 +116,8 @@ static __attribute__((unused, noinline)) vec fc_activate_any(const fc_problem *p
  * 0), one each (1), or NULL; `residual` may be NULL. No activation and those that only clamp are two bounds. */
 FC_INLINE void fc_finish(const fc_problem *p, const real *sums, int64_t count, const real *bias, int bias_step,
                          const stor *residual, int64_t residual_step, stor *out, int64_t out_step) {
-    bool clip = p->activation == FC_ACT_CLIP;
-    bool clamps = clip || p->activation == FC_ACT_RELU || p->activation == FC_ACT_NONE;
-    vec low = v_set1(clip ? (real)p->activation_param[0] : p->activation == FC_ACT_RELU ? 0 : (real)-INFINITY);
-    vec high = v_set1(clip ? (real)p->activation_param[1] : (real)INFINITY);
+    fc_bounds bounds = fc_bounds_of(p);
+    vec low = v_set1(bounds.low), high = v_set1(bounds.high);
     vec shared = bias != NULL && bias_step == 0 ? v_set1(*bias) : v_set1((real)-0.0); /* x + -0 is x */
     for (int64_t lane = 0; lane < count; lane += VL) {
         int64_t n = count - lane < VL ? count - lane : VL;
@@ -111,7 +129,7 @@ FC_INLINE void fc_finish(const fc_problem *p, const real *sums, int64_t count, c
             v = v_add(v, residual_step != 1 ? v_loads_strided(residual + lane * residual_step, residual_step, n)
                          : n == VL          ? v_loads(residual + lane)
                                             : v_loadsn(residual + lane, n));
-        v = clamps ? v_min(high, v_max(low, v)) : fc_activate_any(p, v);
+        v = bounds.only ? v_min(high, v_max(low, v)) : fc_activate_any(p, v);
         if (out_step != 1)
             v_stores_strided(out + lane * out_step, out_step, v, n);
         else if (n == VL)
@@ -146,6 +164,11 @@ FC_INLINE int64_t fc_tensor_offset(const fc_tensor *t, int64_t n, int64_t c, fc_
            pixel.w * t->stride[4];
 }
 
+/* Whether the rows of a plane follow one another, so that pixels of several are one run. */
+FC_INLINE bool fc_rows_join(const fc_part *part, const fc_tensor *t) {
+    return t->data == NULL || t->stride[3] == part->axis[2].out * t->stride[4];
+}
+
 /* Stores a tile with pixels along the lanes: sums[row * sums_step + lane] is output channel channel +
  * row, pixel first + lane. */
 static __attribute__((unused)) void fc_store_pixel_lanes(const fc_call *call, int64_t n, int64_t channel, int64_t rows,
@@ -157,8 +180,11 @@ static __attribute__((unused)) void fc_store_pixel_lanes(const fc_call *call, in
     const real *bias = call->tensors.bias;
     fc_pixel pixel = fc_pixel_at(part, first);
     bool channels_dense = out->stride[1] == 1 && out->stride[4] != 1;
+    bool join = fc_rows_join(part, out) && fc_rows_join(part, residual);
     for (int64_t lane = 0; lane < count;) {
-        int64_t run = part->axis[2].out - pixel.w;
+        int64_t run = part->axis[2].out - pixel.w; /* to the end of the row, or of the plane */
+        if (join)
+            run += (part->axis[1].out - 1 - pixel.h) * part->axis[2].out;
         if (run > count - lane)
             run = count - lane;
         stor *to = (stor *)out->data + fc_tensor_offset(out, n, channel, pixel);
@@ -182,7 +208,8 @@ static __attribute__((unused)) void fc_store_pixel_lanes(const fc_call *call, in
                           to + row * out->stride[1], out->stride[4]);
         }
         lane += run;
-        pixel.w += run - 1;
+        pixel.w += run;
+        pixel.h += (pixel.w - 1) / part->axis[2].out;
         fc_pixel_next_row(part, &pixel);
     }
 }

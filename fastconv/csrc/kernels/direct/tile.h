@@ -51,6 +51,8 @@ FC_INLINE void tile_body(const int runs, const int pixels, const int vecs, const
                 FC_UNROLL_TILE for (int v = 0; v < vecs; v++)
                     acc[r][v] = v_fma(value, weight[v], acc[r][v]);
             }
+            FC_UNROLL_TILE for (int v = 0; v < vecs; v++)
+                __builtin_prefetch(weights + v * VL + 32 * vecs * VL);
             weights += vecs * VL;
             p0++;
             p1++;

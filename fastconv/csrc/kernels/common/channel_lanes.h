@@ -1,0 +1,168 @@
+/* Channels along the lanes: depthwise and small groups over x with dense channels.
+ *
+ * A block is VL or fewer consecutive output channels of whole groups. Each of the group's `slots` input
+ * channels is one vector whose lane i holds the channel lane i's group reads: x itself (one channel in, one
+ * out), x with its lanes permuted in a register (several groups in a block), or one value for all lanes (a
+ * block inside one group). So no lane ever meets another group's values. Several output pixels along width
+ * are held in registers, and with 3, 5 or 7 undilated taps each vector of x serves all the pixels and taps
+ * it belongs to.
+ *
+ * Packed weights: [block][row of taps][slot][tap along width][lane]. Products are added in that order.
+ * Padding reads a vector of zeros through a table of pointers; blocks of pixels inside x need no table.
+ * Bound: FMA throughput; permuted lanes share the shuffle port with the FMAs (about 0.7 of the peak).
+ */
+#ifndef FC_CHANNEL_LANES_H
+#define FC_CHANNEL_LANES_H
+
+#include "kernels/common/padded_rows.h"
+
+#define FC_UNROLL_ALL _Pragma("GCC unroll 32")
+
+enum { LANE_PIXELS = 8 };
+typedef enum lane_kind { LANES_PLAIN, LANES_PERMUTED, LANES_ONE } lane_kind;
+
+typedef struct lane_shape {
+    lane_kind kind;
+    int64_t slots;        /* input channels of a group */
+    int64_t block_groups; /* groups in a block */
+    int64_t blocks, blocks_per_group;
+    int64_t tap_rows;     /* depth * height taps */
+} lane_shape;
+
+FC_INLINE lane_shape lane_shape_of(const fc_part *part) {
+    int64_t in = part->group_in_ch, out = part->group_out_ch, groups = part->problem.groups;
+    lane_shape shape = {.slots = in, .tap_rows = part->axis[0].kernel * part->axis[1].kernel};
+    int64_t together = VL / (in > out ? in : out);
+    shape.kind = in == 1 && out == 1 ? LANES_PLAIN : together > 1 ? LANES_PERMUTED : LANES_ONE;
+    shape.block_groups = together > 1 ? together : 1;
+    shape.blocks_per_group = (out + VL - 1) / VL;
+    shape.blocks = (groups + shape.block_groups - 1) / shape.block_groups * shape.blocks_per_group;
+    return shape;
+}
+
+FC_INLINE int64_t lane_packed_count(const fc_part *part) {
+    lane_shape shape = lane_shape_of(part);
+    return shape.blocks * shape.slots * part->taps * VL;
+}
+
+typedef struct lane_block {
+    int64_t first_out, count; /* output channels */
+    int64_t first_in, in_count;
+} lane_block;
+
+FC_INLINE lane_block lane_block_at(const fc_part *part, const lane_shape *shape, int64_t index) {
+    int64_t in = part->group_in_ch, out = part->group_out_ch;
+    int64_t group = index / shape->blocks_per_group * shape->block_groups;
+    int64_t groups = part->problem.groups - group;
+    groups = groups < shape->block_groups ? groups : shape->block_groups;
+    int64_t from = index % shape->blocks_per_group * VL;
+    int64_t count = groups * out - from;
+    return (lane_block){group * out + from, count < VL ? count : VL, group * in, groups * in};
+}
+
+static __attribute__((unused)) void lane_pack(const fc_part *part, const fc_weight_view *weight, real *to) {
+    lane_shape shape = lane_shape_of(part);
+    const fc_axis *axis = part->axis;
+    const int64_t *s = weight->stride;
+    for (int64_t b = 0; b < shape.blocks; b++) {
+        lane_block block = lane_block_at(part, &shape, b);
+        for (int64_t row = 0; row < shape.tap_rows; row++)
+            for (int64_t slot = 0; slot < shape.slots; slot++)
+                for (int64_t k = 0; k < axis[2].kernel; k++)
+                    for (int64_t lane = 0; lane < VL; lane++) {
+                        int64_t channel = block.first_out + lane, out = part->group_out_ch;
+                        *to++ = lane >= block.count
+                                    ? 0
+                                    : ((const real *)weight->data)[channel / out * s[0] + channel % out * s[1] +
+                                                                   slot * s[2] + row / axis[1].kernel * s[3] +
+                                                                   row % axis[1].kernel * s[4] + k * s[5]];
+                    }
+    }
+}
+
+FC_INLINE vec lane_load(const lane_kind kind, const int whole, const stor *x, int64_t count, lane_index index) {
+    if (kind == LANES_ONE)
+        return v_sets1(x);
+    vec loaded = whole ? v_loads(x) : v_loadsn(x, count);
+    return kind == LANES_PLAIN ? loaded : v_permute(loaded, index);
+}
+
+/* LANE_PIXELS output pixels of a row, for one block of channels. */
+typedef struct lane_sweep {
+    lane_kind kind;
+    int64_t tap_rows, slots, taps, stride, dilation; /* taps, stride, dilation: along width */
+    const stor *const *rows;  /* per row of taps, x's row: for pixels whose taps all lie inside x */
+    const stor *const *table; /* else [row of taps][column]: each column's first channel, or zeros; or NULL */
+    int64_t table_pitch, pixel_stride;
+    int64_t at;               /* elements from those pointers to the block's first pixel and channel */
+    int64_t in_count;         /* channels to load for plain and permuted lanes */
+    const int32_t *lane_of;   /* [slot][lane], for permuted lanes */
+    const real *weights;
+    real *sums;               /* [pixel][lane] */
+    bool finish;              /* bias, bounds and store straight from the registers */
+    const real *bias;
+    fc_bounds bounds;
+    stor *out;
+    int64_t out_step, out_count, pixels;
+} lane_sweep;
+
+FC_INLINE void lane_store(const int whole, const lane_sweep *s, const vec *acc) {
+    if (!s->finish) {
+        FC_UNROLL_ALL for (int p = 0; p < LANE_PIXELS; p++)
+            v_store(s->sums + p * VL, acc[p]);
+        return;
+    }
+    vec low = v_set1(s->bounds.low), high = v_set1(s->bounds.high);
+    vec bias = s->bias == NULL ? v_set1(-(real)0.0) : whole ? v_load(s->bias) : v_loadn(s->bias, s->out_count);
+    FC_UNROLL_ALL for (int p = 0; p < LANE_PIXELS; p++) {
+        if (p >= s->pixels)
+            return;
+        vec y = v_min(high, v_max(low, v_add(acc[p], bias)));
+        if (whole)
+            v_stores(s->out + p * s->out_step, y);
+        else
+            v_storesn(s->out + p * s->out_step, y, s->out_count);
+    }
+}
+
+/* whole: VL channels to load and VL to store. table: whether pixels come through the table. taps, stride:
+ * along width, when known here and undilated; else 0. */
+FC_INLINE void lane_body(const lane_kind kind, const int whole, const int table, const int taps, const int stride,
+                         const lane_sweep *s) {
+    vec acc[LANE_PIXELS];
+    FC_UNROLL_ALL for (int p = 0; p < LANE_PIXELS; p++)
+        acc[p] = v_zero();
+    const real *weights = s->weights;
+    for (int64_t r = 0; r < s->tap_rows; r++) {
+        const stor *const *columns = s->table + r * s->table_pitch;
+        for (int64_t slot = 0; slot < s->slots; slot++) {
+            int64_t at = kind == LANES_ONE ? s->at + slot : s->at;
+            const stor *row = table ? NULL : s->rows[r] + at;
+            lane_index index = v_lanes(s->lane_of + slot * VL);
+#define LANE_X(column)                                                                             \
+    lane_load(kind, whole, table ? columns[column] + at : row + (column) * s->pixel_stride, s->in_count, index)
+            if (taps) {
+                vec weight[7];
+                FC_UNROLL_ALL for (int t = 0; t < taps; t++)
+                    weight[t] = v_load(weights + t * VL);
+                FC_UNROLL_ALL for (int i = 0; i < (LANE_PIXELS - 1) * stride + taps; i++) {
+                    vec x = LANE_X(i);
+                    FC_UNROLL_ALL for (int p = 0; p < LANE_PIXELS; p++)
+                        if (i - p * stride >= 0 && i - p * stride < taps)
+                            acc[p] = v_fma(weight[i - p * stride], x, acc[p]);
+                }
+                weights += taps * VL;
+            } else {
+                for (int64_t t = 0; t < s->taps; t++, weights += VL) {
+                    vec weight = v_load(weights);
+                    FC_UNROLL_ALL for (int p = 0; p < LANE_PIXELS; p++)
+                        acc[p] = v_fma(weight, LANE_X(p * s->stride + t * s->dilation), acc[p]);
+                }
+            }
+#undef LANE_X
+        }
+    }
+    lane_store(whole, s, acc);
+}
+
+#endif

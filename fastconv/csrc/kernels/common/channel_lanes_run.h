@@ -1,0 +1,229 @@
+/* The loops around channel_lanes.h: which bodies there are, and a task of output rows x blocks of channels.
+ *
+ * x with dense channels is read in place; any other is gathered, block by block, into dense columns first.
+ */
+#ifndef FC_CHANNEL_LANES_RUN_H
+#define FC_CHANNEL_LANES_RUN_H
+
+#include "kernels/common/channel_lanes.h"
+
+/* Bodies for 3, 5 or 7 undilated taps at stride 1 or 2 share each vector of x between taps; the rest load it
+ * anew, which costs nothing where one value fills the lanes. */
+#define LANE_TAPS(kind, whole, table, taps)            \
+    case (taps) * 2 + 0:                               \
+        lane_body(kind, whole, table, taps, 1, s);     \
+        return;                                        \
+    case (taps) * 2 + 1:                               \
+        lane_body(kind, whole, table, taps, 2, s);     \
+        return;
+#define LANE_TAPS_357(kind, whole, table)              \
+    LANE_TAPS(kind, whole, table, 3) LANE_TAPS(kind, whole, table, 5) LANE_TAPS(kind, whole, table, 7)
+#define LANE_TAPS_3(kind, whole, table) LANE_TAPS(kind, whole, table, 3)
+#define LANE_TAPS_NONE(kind, whole, table)
+#define LANE_SWITCH(name, kind, whole, table, shared)                                        \
+    static __attribute__((noinline, unused)) void name(int64_t which, const lane_sweep *s) { \
+        switch (which) {                                                                     \
+            shared(kind, whole, table)                                                       \
+        default:                                                                             \
+            lane_body(kind, whole, table, 0, 0, s);                                          \
+        }                                                                                    \
+    }
+LANE_SWITCH(lane_plain_inside, LANES_PLAIN, 1, 0, LANE_TAPS_357)
+LANE_SWITCH(lane_plain_table, LANES_PLAIN, 1, 1, LANE_TAPS_357)
+LANE_SWITCH(lane_plain_tail, LANES_PLAIN, 0, 1, LANE_TAPS_3)
+LANE_SWITCH(lane_permuted_inside, LANES_PERMUTED, 1, 0, LANE_TAPS_3)
+LANE_SWITCH(lane_permuted_table, LANES_PERMUTED, 1, 1, LANE_TAPS_3)
+LANE_SWITCH(lane_permuted_tail, LANES_PERMUTED, 0, 1, LANE_TAPS_3)
+LANE_SWITCH(lane_one_inside, LANES_ONE, 1, 0, LANE_TAPS_NONE)
+LANE_SWITCH(lane_one_table, LANES_ONE, 1, 1, LANE_TAPS_NONE)
+LANE_SWITCH(lane_one_tail, LANES_ONE, 0, 1, LANE_TAPS_NONE)
+
+/* s->table is set, or all of s->rows lie inside x and the block is whole. */
+FC_INLINE void lane_sweep_run(bool whole, const lane_sweep *s) {
+    int64_t which = s->dilation == 1 && s->stride <= 2 ? s->taps * 2 + s->stride - 1 : 0;
+    switch (s->kind) {
+    case LANES_PLAIN:
+        (!whole ? lane_plain_tail : s->table ? lane_plain_table : lane_plain_inside)(which, s);
+        return;
+    case LANES_PERMUTED:
+        (!whole ? lane_permuted_tail : s->table ? lane_permuted_table : lane_permuted_inside)(which, s);
+        return;
+    case LANES_ONE:
+        (!whole ? lane_one_tail : s->table ? lane_one_table : lane_one_inside)(which, s);
+        return;
+    }
+}
+
+/* Scratch of a worker. */
+typedef struct lane_scratch {
+    const stor **rows, **table;
+    int32_t *lane_of;
+    stor *zeros, *gathered;
+    real *sums;
+} lane_scratch;
+
+FC_INLINE int64_t lane_columns(const fc_part *part) {
+    return (LANE_PIXELS - 1) * part->axis[2].stride + fc_axis_reach(&part->axis[2]) + 1;
+}
+
+/* Lays the scratch out from `base`, or counts its bytes with base NULL. */
+FC_INLINE size_t lane_scratch_at(const fc_part *part, char *base, lane_scratch *scratch) {
+    lane_shape shape = lane_shape_of(part);
+    int64_t entries = shape.tap_rows * lane_columns(part);
+    int64_t width = shape.slots > VL ? shape.slots : VL;
+    size_t sizes[6] = {(size_t)shape.tap_rows * sizeof(stor *), (size_t)entries * sizeof(stor *),
+                       (size_t)shape.slots * VL * sizeof(int32_t), (size_t)part->problem.in_ch * sizeof(stor),
+                       (size_t)(entries * width) * sizeof(stor), LANE_PIXELS * VL * sizeof(real)};
+    size_t starts[6], total = 0;
+    for (int i = 0; i < 6; i++) {
+        starts[i] = total;
+        total += (sizes[i] + 63) / 64 * 64;
+    }
+    if (base != NULL) {
+        scratch->rows = (const stor **)(void *)(base + starts[0]);
+        scratch->table = (const stor **)(void *)(base + starts[1]);
+        scratch->lane_of = (int32_t *)(void *)(base + starts[2]);
+        scratch->zeros = (stor *)(void *)(base + starts[3]);
+        scratch->gathered = (stor *)(void *)(base + starts[4]);
+        scratch->sums = (real *)(void *)(base + starts[5]);
+        memset(scratch->zeros, 0, sizes[3]);
+    }
+    return total;
+}
+
+/* lane_of[slot][lane]: which of the block's input channels lane `lane` reads. */
+FC_INLINE void lane_fill_index(const fc_part *part, const lane_shape *shape, int32_t *lane_of) {
+    for (int64_t slot = 0; slot < shape->slots; slot++)
+        for (int64_t lane = 0; lane < VL; lane++) {
+            int64_t channel = lane / part->group_out_ch * part->group_in_ch + slot;
+            lane_of[slot * VL + lane] = (int32_t)(channel < VL ? channel : 0);
+        }
+}
+
+typedef struct lane_task {
+    const fc_call *call;
+    const lane_shape *shape;
+    const lane_scratch *scratch;
+    const real *weights;
+    int64_t n, block_begin, block_end;
+    bool rows_inside; /* every row of taps of the current output row lies in x */
+    int64_t first_inside, last_inside; /* output columns whose taps all lie in x */
+} lane_task;
+
+/* The current output row's rows of x. */
+FC_INLINE void lane_find_rows(lane_task *task, int64_t d, int64_t h) {
+    const fc_part *part = task->call->part;
+    const fc_tensor *x = &task->call->tensors.x;
+    const fc_axis *depth = &part->axis[0], *height = &part->axis[1];
+    const stor *image = (const stor *)x->data + task->n * x->stride[0];
+    task->rows_inside = true;
+    for (int64_t r = 0; r < task->shape->tap_rows; r++) {
+        int64_t source_d = fc_axis_source(depth, d * depth->stride + r / height->kernel * depth->dilation);
+        int64_t source_h = fc_axis_source(height, h * height->stride + r % height->kernel * height->dilation);
+        bool inside = source_d >= 0 && source_h >= 0;
+        task->scratch->rows[r] = inside ? image + source_d * x->stride[2] + source_h * x->stride[3] : NULL;
+        task->rows_inside &= inside;
+    }
+}
+
+/* Columns of the pixels [w, w + pixels) through the padding's map; columns no pixel reads are zeros. */
+FC_INLINE void lane_fill_table(const lane_task *task, int64_t w, int64_t pixels) {
+    const fc_axis *width = &task->call->part->axis[2];
+    int64_t columns = lane_columns(task->call->part), stride = task->call->tensors.x.stride[4];
+    int64_t used = (pixels - 1) * width->stride + fc_axis_reach(width) + 1;
+    const lane_scratch *scratch = task->scratch;
+    for (int64_t i = 0; i < columns; i++) {
+        int64_t source = i < used ? fc_axis_source(width, w * width->stride + i) : -1;
+        for (int64_t r = 0; r < task->shape->tap_rows; r++)
+            scratch->table[r * columns + i] =
+                source < 0 || scratch->rows[r] == NULL ? scratch->zeros : scratch->rows[r] + source * stride;
+    }
+}
+
+/* Copies one block's channels of every column of the table; the sweep then reads the copies. */
+FC_INLINE void lane_gather(const lane_task *task, const lane_block *block, const stor **columns, int64_t count) {
+    const lane_scratch *scratch = task->scratch;
+    int64_t stride = task->call->tensors.x.stride[1], width = task->shape->slots > VL ? task->shape->slots : VL;
+    for (int64_t i = 0; i < count; i++) {
+        stor *to = scratch->gathered + i * width;
+        bool zero = scratch->table[i] == scratch->zeros;
+        for (int64_t c = 0; c < block->in_count; c++)
+            to[c] = zero ? 0 : scratch->table[i][(block->first_in + c) * stride];
+        columns[i] = to;
+    }
+}
+
+/* One block of pixels of output row (d, h) for every block of channels of the task. */
+FC_INLINE void lane_run_pixels(const lane_task *task, lane_sweep *s, fc_pixel pixel, int64_t pixels) {
+    const fc_call *call = task->call;
+    const fc_part *part = call->part;
+    const fc_tensor *x = &call->tensors.x, *out = &call->tensors.out;
+    const fc_axis *width = &part->axis[2];
+    bool dense = x->stride[1] == 1;
+    bool inside = dense && task->rows_inside && pixels == LANE_PIXELS && pixel.w >= task->first_inside &&
+                  pixel.w + pixels <= task->last_inside;
+    bool filled = false;
+    int64_t columns = lane_columns(part), start = (pixel.w * width->stride - width->pad_before) * x->stride[4];
+    int64_t block_weights = task->shape->slots * part->taps * VL;
+    s->pixels = pixels;
+    for (int64_t b = task->block_begin; b < task->block_end; b++) {
+        lane_block block = lane_block_at(part, task->shape, b);
+        bool whole = block.count == VL && (s->kind == LANES_ONE || block.in_count == VL);
+        bool direct = inside && whole;
+        if (!direct && !filled) {
+            lane_fill_table(task, pixel.w, pixels);
+            filled = true;
+        }
+        s->table = direct ? NULL : task->scratch->table;
+        s->at = direct ? start + block.first_in : block.first_in;
+        s->in_count = block.in_count;
+        s->weights = task->weights + b * block_weights;
+        s->out = (stor *)out->data + fc_tensor_offset(out, task->n, block.first_out, pixel);
+        s->out_count = block.count;
+        s->bias = call->tensors.bias ? (const real *)call->tensors.bias + block.first_out : NULL;
+        if (!dense) {
+            lane_gather(task, &block, task->scratch->table, task->shape->tap_rows * columns);
+            s->at = 0;
+            filled = false;
+        }
+        lane_sweep_run(whole, s);
+        if (!s->finish)
+            for (int64_t p = 0; p < pixels; p++)
+                fc_store_channel_lanes(call, task->n, block.first_out, block.count,
+                                       (fc_pixel){pixel.d, pixel.h, pixel.w + p}, s->sums + p * VL);
+    }
+}
+
+/* Output rows [row_begin, row_end), counted over depth and height, of image n, for blocks of channels
+ * [block_begin, block_end). */
+static __attribute__((unused)) void lane_run(const fc_call *call, const real *weights, int64_t n, int64_t row_begin,
+                                             int64_t row_end, int64_t block_begin, int64_t block_end,
+                                             void *scratch_base) {
+    const fc_part *part = call->part;
+    lane_shape shape = lane_shape_of(part);
+    lane_scratch scratch = {0};
+    lane_scratch_at(part, scratch_base, &scratch);
+    lane_fill_index(part, &shape, scratch.lane_of);
+    lane_task task = {.call = call, .shape = &shape, .scratch = &scratch, .weights = weights, .n = n,
+                      .block_begin = block_begin, .block_end = block_end};
+    const fc_axis *width = &part->axis[2];
+    fc_axis_interior(width, &task.first_inside, &task.last_inside);
+    const fc_tensor *out = &call->tensors.out;
+    fc_bounds bounds = fc_bounds_of(&part->problem);
+    lane_sweep s = {.kind = shape.kind, .tap_rows = shape.tap_rows, .slots = shape.slots, .taps = width->kernel,
+                    .stride = width->stride, .dilation = width->dilation, .rows = scratch.rows,
+                    .table_pitch = lane_columns(part), .pixel_stride = call->tensors.x.stride[4],
+                    .lane_of = scratch.lane_of, .sums = scratch.sums, .bounds = bounds,
+                    .out_step = out->stride[4],
+                    .finish = bounds.only && out->stride[1] == 1 && call->tensors.residual.data == NULL};
+    for (int64_t row = row_begin; row < row_end; row++) {
+        fc_pixel pixel = {row / part->axis[1].out, row % part->axis[1].out, 0};
+        lane_find_rows(&task, pixel.d, pixel.h);
+        for (; pixel.w < width->out; pixel.w += LANE_PIXELS) {
+            int64_t left = width->out - pixel.w;
+            lane_run_pixels(&task, &s, pixel, left < LANE_PIXELS ? left : LANE_PIXELS);
+        }
+    }
+}
+
+#endif
