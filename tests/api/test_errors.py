@@ -1,4 +1,4 @@
-"""Every bad input is refused with a TypeError or ValueError that names the argument, and writes nothing."""
+"""Every bad input is refused with an error that names the argument, and nothing is written."""
 
 import numpy as np
 import pytest
@@ -107,12 +107,10 @@ def test_huge_geometry(value):
     """Nothing wraps around; a huge stride of a convolution that fits is just one output."""
     assert_refused(ValueError, "", x_of(), weight_of(), dilation=value)
     assert_refused(ValueError, "", x_of(), weight_of(), dilation=value, padding=value)
-    try:
-        got = fc.conv2d(x_of(), weight_of(), stride=value)
-    except ValueError as error:
-        assert "stride" in str(error) or "axis" in str(error), error
+    if value <= 2**40:
+        assert fc.conv2d(x_of(), weight_of(), stride=value).shape == (2, 4, 1, 1)
     else:
-        assert got.shape == (2, 4, 1, 1)
+        assert_refused(ValueError, "stride", x_of(), weight_of(), stride=value)
     for padding in (value, ((0, value), (0, 0))):
         with pytest.raises((ValueError, MemoryError)):
             fc.conv2d(x_of(), weight_of(), padding=padding, stride=1)

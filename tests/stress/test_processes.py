@@ -84,7 +84,7 @@ def test_fork_before_anything():
         "x, w = np.ones((2, 32, 40, 40), np.float32), np.ones((32, 32, 3, 3), np.float32)\n"
         "child = os.fork()\n"
         "y = fc.conv2d(x, w)\n"
-        "assert (y == 288).all()\n"
+        "assert abs(y - 288).max() < 1e-3\n"
         "if child == 0: os._exit(0)\n"
         "assert os.waitpid(child, 0)[1] == 0\n"
     )
