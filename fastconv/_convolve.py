@@ -52,7 +52,7 @@ __all__ = [
 _PADDING_MODES = ("zeros", "reflect", "replicate", "circular")
 _KINDS = {"conv_transpose": "transposed", "deform_conv": "deformable"}
 _PRECISIONS = ("highest", "high", "medium")
-_COMPUTE = {
+_COMPUTE: dict[str, np.dtype[Any]] = {
     "f32": np.dtype(np.float32),
     "f64": np.dtype(np.float64),
     "f16": np.dtype(np.float32),
@@ -64,7 +64,8 @@ _NAMES = {code: name for name, code in _DTYPES.items()}
 _LONGEST = 1 << 40
 # Transforms of such weights could overflow or spread a NaN, so those algorithms step aside.
 _LARGEST_SAFE_WEIGHT = 1e18
-_OVERLAP_WORK = 100_000
+_FEW_WEIGHTS = 4096
+_OVERLAP_WORK: Any = 100_000
 
 
 class Problem(NamedTuple):
@@ -126,12 +127,15 @@ def flexible_dtype(dtype: Any, name: str = "dtype") -> str:
 def read_array(value: Any, name: str) -> tuple[np.ndarray, str]:
     """Any array-like as an ndarray the kernels can read, and the name of its element type."""
     array = as_array(value, name)
-    if array.dtype.kind in "biu":
-        raise TypeError(
-            f"{name} must have dtype float32, float64, float16 or bfloat16, got {array.dtype}: "
-            f"convert it, for example with {name}.astype(numpy.float32)"
-        )
-    return array, dtype_code(array, name)
+    try:
+        return array, dtype_code(array, name)
+    except TypeError:
+        if array.dtype.kind not in "biu":
+            raise
+    raise TypeError(
+        f"{name} must have dtype float32, float64, float16 or bfloat16, got {array.dtype}: "
+        f"convert it, for example with {name}.astype(numpy.float32)"
+    )
 
 
 def read_as(value: Any, name: str, code: str, owner: str) -> np.ndarray:
@@ -160,7 +164,10 @@ class reader:
 def compute_array(array: np.ndarray, code: str) -> np.ndarray:
     """The array in the type the kernels compute in; itself where it has it and can be read."""
     array = np.asarray(array, _COMPUTE[code])
-    if not array.flags.aligned or any(step % array.itemsize for step in array.strides):
+    flags = array.flags
+    if flags.aligned and flags.c_contiguous:
+        return array
+    if not flags.aligned or any(step % array.itemsize for step in array.strides):
         return np.array(array)
     return array
 
@@ -188,6 +195,9 @@ def as_bias(bias: Any, code: str, out_ch: int) -> np.ndarray | None:
 def weights_unsafe(weight: np.ndarray, kernel: Sequence[int]) -> bool:
     """Whether some weight is not finite or so large that a transform could overflow."""
     if max(kernel) == 1:  # no algorithm transforms a single tap
+        return False
+    # The sum of squares bounds them all, and is one cheap pass where it settles the question.
+    if weight.size <= _FEW_WEIGHTS and np.vdot(weight, weight) <= _LARGEST_SAFE_WEIGHT**2:
         return False
     largest = np.maximum.reduce(weight, axis=None)
     smallest = np.minimum.reduce(weight, axis=None)
@@ -457,7 +467,9 @@ def check_out(
         raise ValueError(f"out must have shape {shape}, got {out.shape}")
     if not out.flags.writeable:
         raise ValueError("out must be writeable, got a read-only array")
-    if out.size and any(step == 0 and size > 1 for step, size in zip(out.strides, out.shape, strict=True)):
+    if out.size and any(
+        step == 0 and size > 1 for step, size in zip(out.strides, out.shape, strict=True)
+    ):
         raise ValueError(
             f"out must have its elements at distinct addresses, got strides {out.strides} "
             f"for shape {out.shape}"
@@ -507,7 +519,7 @@ def _dense(array: np.ndarray, problem: Problem) -> tuple[np.ndarray, bool]:
     if hint is None:
         array = np.array(array)
         hint = _core.dense_channels(array, problem.rank, problem.channels_last)
-    return array, hint
+    return array, bool(hint)
 
 
 def convolve(

@@ -52,7 +52,7 @@ void *fc_workspace(size_t bytes) {
         }
     }
     /* A rare huge request must not stay with the thread for ever. */
-    if (own->bytes < bytes || (own->bytes > KEEP_BYTES && bytes <= KEEP_BYTES)) {
+    if (own->memory == NULL || own->bytes < bytes || (own->bytes > KEEP_BYTES && bytes <= KEEP_BYTES)) {
         free(own->memory);
         own->memory = NULL;
         own->bytes = 0;

@@ -10,6 +10,7 @@
  *   s_load s_store   one stor from and to real
  *   v_zero v_set1 v_add v_sub v_mul v_div v_fma(a, b, c) = a * b + c
  *   v_max v_min      the second operand when either is NaN
+ *   v_max_nan        NaN when either is
  *   v_select_neg(x, a, b)  a in lanes where x < 0, else b (also for NaN)
  *   v_round v_pow2   nearest whole number; 2 to a whole number in the exponent range
  *   v_abs v_reduce_max

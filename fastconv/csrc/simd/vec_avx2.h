@@ -28,6 +28,9 @@ FC_INLINE vec v_div(vec a, vec b) { return _mm256_div_pd(a, b); }
 FC_INLINE vec v_fma(vec a, vec b, vec c) { return _mm256_fmadd_pd(a, b, c); }
 FC_INLINE vec v_max(vec a, vec b) { return _mm256_max_pd(a, b); }
 FC_INLINE vec v_min(vec a, vec b) { return _mm256_min_pd(a, b); }
+FC_INLINE vec v_max_nan(vec a, vec b) {
+    return _mm256_blendv_pd(_mm256_max_pd(a, b), a, _mm256_cmp_pd(a, a, _CMP_UNORD_Q));
+}
 FC_INLINE vec v_select_neg(vec x, vec a, vec b) {
     return _mm256_blendv_pd(b, a, _mm256_cmp_pd(x, v_zero(), _CMP_LT_OQ));
 }
@@ -101,6 +104,9 @@ FC_INLINE vec v_div(vec a, vec b) { return _mm256_div_ps(a, b); }
 FC_INLINE vec v_fma(vec a, vec b, vec c) { return _mm256_fmadd_ps(a, b, c); }
 FC_INLINE vec v_max(vec a, vec b) { return _mm256_max_ps(a, b); }
 FC_INLINE vec v_min(vec a, vec b) { return _mm256_min_ps(a, b); }
+FC_INLINE vec v_max_nan(vec a, vec b) {
+    return _mm256_blendv_ps(_mm256_max_ps(a, b), a, _mm256_cmp_ps(a, a, _CMP_UNORD_Q));
+}
 FC_INLINE vec v_select_neg(vec x, vec a, vec b) {
     return _mm256_blendv_ps(b, a, _mm256_cmp_ps(x, v_zero(), _CMP_LT_OQ));
 }

@@ -24,6 +24,9 @@ FC_INLINE vec v_div(vec a, vec b) { return _mm512_div_pd(a, b); }
 FC_INLINE vec v_fma(vec a, vec b, vec c) { return _mm512_fmadd_pd(a, b, c); }
 FC_INLINE vec v_max(vec a, vec b) { return _mm512_max_pd(a, b); }
 FC_INLINE vec v_min(vec a, vec b) { return _mm512_min_pd(a, b); }
+FC_INLINE vec v_max_nan(vec a, vec b) {
+    return _mm512_mask_blend_pd(_mm512_cmp_pd_mask(a, a, _CMP_UNORD_Q), _mm512_max_pd(a, b), a);
+}
 FC_INLINE vec v_select_neg(vec x, vec a, vec b) {
     return _mm512_mask_blend_pd(_mm512_cmp_pd_mask(x, v_zero(), _CMP_LT_OQ), b, a);
 }
@@ -106,6 +109,9 @@ FC_INLINE vec v_div(vec a, vec b) { return _mm512_div_ps(a, b); }
 FC_INLINE vec v_fma(vec a, vec b, vec c) { return _mm512_fmadd_ps(a, b, c); }
 FC_INLINE vec v_max(vec a, vec b) { return _mm512_max_ps(a, b); }
 FC_INLINE vec v_min(vec a, vec b) { return _mm512_min_ps(a, b); }
+FC_INLINE vec v_max_nan(vec a, vec b) {
+    return _mm512_mask_blend_ps(_mm512_cmp_ps_mask(a, a, _CMP_UNORD_Q), _mm512_max_ps(a, b), a);
+}
 FC_INLINE vec v_select_neg(vec x, vec a, vec b) {
     return _mm512_mask_blend_ps(_mm512_cmp_ps_mask(x, v_zero(), _CMP_LT_OQ), b, a);
 }

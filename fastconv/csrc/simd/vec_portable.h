@@ -43,6 +43,7 @@ FC_INLINE vec v_blend(vec_bits mask, vec a, vec b) {
 }
 FC_INLINE vec v_max(vec a, vec b) { return v_blend(a > b, a, b); }
 FC_INLINE vec v_min(vec a, vec b) { return v_blend(a < b, a, b); }
+FC_INLINE vec v_max_nan(vec a, vec b) { return v_blend((a > b) | (a != a), a, b); }
 FC_INLINE vec v_select_neg(vec x, vec a, vec b) { return v_blend(x < v_zero(), a, b); }
 FC_INLINE vec v_abs(vec a) { return (vec)((vec_bits)a & ~((vec_bits){0} + FC_SIGN_BIT)); }
 FC_INLINE vec v_round(vec a) {

@@ -20,12 +20,16 @@ typedef struct fc_row_shape {
 
 FC_INLINE int64_t fc_axis_reach(const fc_axis *axis) { return (axis->kernel - 1) * axis->dilation; }
 
-/* Rows for `columns` outputs, a multiple of VL. */
+/* Rows for `columns` outputs. Vectors may read past a row into the next, lanes that are not stored, and a copy
+ * may write there before the next row is copied; so a buffer of rows has ROW_SLACK reals after the last. */
+enum { ROW_SLACK = 2 * VL };
 FC_INLINE fc_row_shape fc_row_shape_of(const fc_axis *width, int64_t columns) {
     int64_t reach = fc_axis_reach(width);
     fc_row_shape shape;
     shape.phases = width->stride < reach + 1 ? width->stride : reach + 1;
     shape.phase_pitch = (columns + reach / width->stride + VL - 1) / VL * VL;
+    if (shape.phases > 1) /* phases are not copied in the order they lie in */
+        shape.phase_pitch += VL;
     shape.row_pitch = shape.phases * shape.phase_pitch;
     return shape;
 }
@@ -37,56 +41,77 @@ FC_INLINE int64_t fc_tap_shift(const fc_row_shape *shape, const fc_axis *width, 
 
 /* Where phase `phase` of outputs [first, first + count) lies in x: the lanes [begin, end) are inside. */
 FC_INLINE fc_run_source fc_phase_run(const fc_axis *width, int64_t phase, int64_t first, int64_t count) {
-    fc_run_source run = {.q = first * width->stride + phase, .row_inside = true};
-    int64_t last_read = (count - 1) * width->stride + fc_axis_reach(width) - phase;
-    run.count = last_read < 0 ? 0 : last_read / width->stride + 1;
+    int64_t stride = width->stride;
+    fc_run_source run = {.q = first * stride + phase, .row_inside = true};
+    int64_t last_read = (count - 1) * stride + fc_axis_reach(width) - phase;
     int64_t before = width->pad_before - run.q, last = before + width->in - 1;
-    run.begin = before <= 0 ? 0 : (before + width->stride - 1) / width->stride;
-    run.end = last < 0 ? 0 : last / width->stride + 1;
+    if (stride == 1) { /* spares the divisions: this is done per strip and channel */
+        run.count = last_read + 1;
+        run.begin = before <= 0 ? 0 : before;
+        run.end = last < 0 ? 0 : last + 1;
+    } else {
+        run.count = last_read < 0 ? 0 : last_read / stride + 1;
+        run.begin = before <= 0 ? 0 : (before + stride - 1) / stride;
+        run.end = last < 0 ? 0 : last / stride + 1;
+    }
     run.end = run.end < run.count ? run.end : run.count;
     run.begin = run.begin < run.end ? run.begin : run.end;
     return run;
 }
 
-/* `count` pairs from x[0], x[1], ...: the even ones to `even`, the odd ones to `odd`. */
-FC_INLINE void fc_copy_pairs(real *even, real *odd, const stor *x, int64_t count) {
-    for (int64_t i = 0; i < count; i += VL) {
-        int64_t left = 2 * (count - i), n = left < 2 * VL ? left / 2 : VL;
-        const stor *from = x + 2 * i;
-        vec low = left >= VL ? v_loads(from) : v_loadsn(from, left);
-        vec high = left >= 2 * VL ? v_loads(from + VL) : left > VL ? v_loadsn(from + VL, left - VL) : v_zero();
-        vec evens, odds;
-        v_deinterleave(low, high, &evens, &odds);
-        if (n == VL) {
-            v_store(even + i, evens);
-            v_store(odd + i, odds);
-        } else {
-            v_storen(even + i, evens, n);
-            v_storen(odd + i, odds, n);
-        }
+/* The lanes [from, to) of a run one by one, through the padding's map. */
+FC_INLINE void fc_load_lanes(const fc_axis *width, const fc_run_source *run, const stor *row, int64_t step,
+                             int64_t from, int64_t to, real *lanes) {
+    for (int64_t i = from; i < to; i++) {
+        int64_t source = fc_axis_source(width, run->q + i * width->stride);
+        lanes[i] = source < 0 ? 0 : s_load(row + source * step);
     }
 }
 
-/* Both phases of a row at stride 2, x dense along width. The pairs inside x go through vectors. */
+FC_INLINE void fc_zero_lanes(int64_t from, int64_t to, real *lanes) {
+    for (int64_t i = from; i < to; i += VL)
+        v_store(lanes + i, v_zero());
+}
+
+/* A run of consecutive elements. Stores up to VL lanes past the run. */
+FC_INLINE void fc_copy_row(const fc_axis *width, const fc_run_source *run, const stor *row, real *to) {
+    const stor *from = row + run->q + run->begin - width->pad_before;
+    fc_zero_lanes(0, run->begin, to);
+    int64_t i = run->begin;
+    for (; i + VL <= run->end; i += VL, from += VL)
+        v_store(to + i, v_loads(from));
+    if (i < run->end) {
+        v_store(to + i, v_loadsn(from, run->end - i));
+        i += VL;
+    }
+    fc_zero_lanes(i, run->count, to);
+    if (width->pad_mode != FC_PAD_ZEROS) {
+        fc_load_lanes(width, run, row, 1, 0, run->begin, to);
+        fc_load_lanes(width, run, row, 1, run->end, run->count, to);
+    }
+}
+
+/* Both phases of a row at stride 2, x dense along width: pairs inside x through vectors. Stores up to VL lanes
+ * past the runs. */
 FC_INLINE void fc_copy_row_by_pairs(const fc_axis *width, const fc_run_source *even_run,
                                     const fc_run_source *odd_run, const stor *row, real *even, real *odd) {
     int64_t begin = even_run->begin > odd_run->begin ? even_run->begin : odd_run->begin;
     int64_t end = even_run->end < odd_run->end ? even_run->end : odd_run->end;
-    if (end <= begin)
-        begin = end = 0;
-    else
-        fc_copy_pairs(even + begin, odd + begin, row + even_run->q + 2 * begin - width->pad_before, end - begin);
+    end = end > begin ? end : begin;
+    const stor *from = row + even_run->q + 2 * begin - width->pad_before;
+    for (int64_t i = begin; i < end; i += VL, from += 2 * VL) {
+        int64_t left = 2 * (end - i);
+        vec low = left >= VL ? v_loads(from) : v_loadsn(from, left);
+        vec high = left >= 2 * VL ? v_loads(from + VL) : left > VL ? v_loadsn(from + VL, left - VL) : v_zero();
+        vec evens, odds;
+        v_deinterleave(low, high, &evens, &odds);
+        v_store(even + i, evens);
+        v_store(odd + i, odds);
+    }
     for (int side = 0; side < 2; side++) {
         const fc_run_source *run = side ? odd_run : even_run;
-        real *to = side ? odd : even;
-        for (int64_t i = 0; i < run->count; i++) {
-            if (i == begin)
-                i = end;
-            if (i >= run->count)
-                break;
-            int64_t source = fc_axis_source(width, run->q + 2 * i);
-            to[i] = source < 0 ? 0 : s_load(row + source);
-        }
+        fc_load_lanes(width, run, row, 1, 0, begin, side ? odd : even);
+        fc_load_lanes(width, run, row, 1, end, run->count, side ? odd : even);
     }
 }
 
@@ -96,25 +121,20 @@ static __attribute__((unused)) void fc_copy_rows(const fc_axis *width, const fc_
                                                  const stor *const *sources, int64_t count,
                                                  int64_t width_stride, int64_t first, int64_t columns,
                                                  real *to) {
-    int64_t phase = 0;
-    if (width->stride == 2 && shape->phases == 2 && width_stride == 1) {
-        fc_run_source even = fc_phase_run(width, 0, first, columns), odd = fc_phase_run(width, 1, first, columns);
-        for (int64_t i = 0; i < count; i++)
-            if (sources[i] != NULL)
-                fc_copy_row_by_pairs(width, &even, &odd, sources[i], to + i * shape->row_pitch,
-                                     to + i * shape->row_pitch + shape->phase_pitch);
-            else
-                memset(to + i * shape->row_pitch, 0, (size_t)shape->row_pitch * sizeof *to);
-        return;
-    }
-    for (; phase < shape->phases; phase++) {
+    bool pairs = width->stride == 2 && shape->phases == 2 && width_stride == 1;
+    for (int64_t phase = 0; phase < shape->phases; phase += pairs ? 2 : 1) {
         fc_run_source run = fc_phase_run(width, phase, first, columns);
-        for (int64_t i = 0; i < count; i++) {
-            real *row = to + i * shape->row_pitch + phase * shape->phase_pitch;
-            if (sources[i] != NULL)
-                fc_load_run(width, &run, sources[i], width_stride, row);
+        fc_run_source odd = fc_phase_run(width, phase + pairs, first, columns);
+        real *row = to + phase * shape->phase_pitch;
+        for (int64_t i = 0; i < count; i++, row += shape->row_pitch) {
+            if (sources[i] == NULL)
+                fc_zero_lanes(0, pairs ? shape->row_pitch : run.count, row);
+            else if (pairs)
+                fc_copy_row_by_pairs(width, &run, &odd, sources[i], row, row + shape->phase_pitch);
+            else if (width->stride * width_stride == 1)
+                fc_copy_row(width, &run, sources[i], row);
             else
-                memset(row, 0, (size_t)shape->phase_pitch * sizeof *row);
+                fc_load_lanes(width, &run, sources[i], width_stride, 0, run.count, row);
         }
     }
 }

@@ -6,7 +6,7 @@
  * place; others are copied with their padding (common/padded_rows.h), and the copies serve every tap row.
  * Channels-last x: lanes along channels (common/channel_lanes.h).
  *
- * Packed weights: the planar form [out channel][group of height taps][depth][width][height tap], then, 64-byte
+ * Packed weights: the planar form [out channel][group of height taps][taps as row_sweep.h wants], then, 64-byte
  * aligned, the form of channel_lanes.h; both, since which is used depends on the layout of x.
  * Bound: L1 loads, about one per two FMAs after reuse in registers; memory for small kernels on large planes.
  */
@@ -53,7 +53,7 @@ static bool read_in_place(const fc_part *part) {
 static void prepare(fc_part *part, const fc_machine *machine) {
     const fc_axis *width = &part->axis[2], *height = &part->axis[1];
     int64_t budget = (int64_t)(machine->l1d_bytes / sizeof(real)) * 3 / 4;
-    int64_t strip = smaller(vectors_up(width->out), 16 * SWEEP_VECS * VL), rows = 0;
+    int64_t strip = smaller(width->out, 16 * SWEEP_VECS * VL), rows = 0;
     for (;; strip = vectors_up(strip / 2)) {
         int64_t pitch = fc_row_shape_of(width, strip).row_pitch * part->axis[0].kernel;
         rows = (budget / pitch - fc_axis_reach(height) - 1) / height->stride + 1;
@@ -104,12 +104,15 @@ static void pack(const fc_part *part, const fc_weight_view *weight, const fc_wei
     for (int64_t channel = 0; channel < part->problem.out_ch; channel++)
         for (int64_t first = 0, taps; first < height; first += taps) {
             taps = sweep_group(share, height - first);
-            for (int64_t kd = 0; kd < part->axis[0].kernel; kd++)
-                for (int64_t kw = 0; kw < part->axis[2].kernel; kw++)
-                    for (int64_t kh = first; kh < first + taps; kh++)
-                        *to++ = ((const real *)weight->data)[channel / part->group_out_ch * s[0] +
-                                                             channel % part->group_out_ch * s[1] + kd * s[3] +
-                                                             kh * s[4] + kw * s[5]];
+            bool shares = sweep_shares(share, taps);
+            int64_t inner = shares ? taps : part->axis[2].kernel, outer = shares ? part->axis[2].kernel : taps;
+            for (int64_t i = 0; i < part->axis[0].kernel * taps * part->axis[2].kernel; i++) {
+                int64_t a = i / inner % outer, b = i % inner, kd = i / inner / outer;
+                int64_t kh = first + (shares ? b : a), kw = shares ? a : b;
+                *to++ = ((const real *)weight->data)[channel / part->group_out_ch * s[0] +
+                                                     channel % part->group_out_ch * s[1] + kd * s[3] + kh * s[4] +
+                                                     kw * s[5]];
+            }
         }
     lane_pack(part, weight, (real *)packed + planar_count(part));
 }
@@ -147,6 +150,9 @@ typedef struct planar_scratch {
     int64_t *shift;         /* of each tap along width */
     int64_t *direct_shift;  /* the same, for rows read in place */
     real *sums, *zeros, *rows;
+    fc_row_shape shape;
+    int64_t pitch, share;   /* of the table; see row_sweep.h */
+    fc_bounds bounds;
 } planar_scratch;
 
 /* The table has room for the rows of a block that is cut off by the end of a chunk. */
@@ -157,8 +163,8 @@ static int64_t table_pitch(const fc_part *part) {
 static size_t planar_scratch_at(const fc_part *part, char *base, planar_scratch *scratch) {
     fc_row_shape shape = fc_row_shape_of(&part->axis[2], part->block[STRIP]);
     int64_t depth = part->axis[0].kernel, entries = depth * table_pitch(part), width = part->axis[2].kernel;
-    int64_t zeros = read_in_place(part) ? vectors_up(part->axis[2].out + fc_axis_reach(&part->axis[2])) : 0;
-    int64_t rows = depth * rows_read(part, part->block[CHUNK_ROWS]) * shape.row_pitch;
+    int64_t zeros = read_in_place(part) ? vectors_up(part->axis[2].out + fc_axis_reach(&part->axis[2])) + VL : 0;
+    int64_t rows = depth * rows_read(part, part->block[CHUNK_ROWS]) * shape.row_pitch + ROW_SLACK;
     size_t sizes[7] = {(size_t)entries * sizeof(real *), (size_t)entries * sizeof(stor *),
                        (size_t)width * sizeof(int64_t),  (size_t)width * sizeof(int64_t),
                        SWEEP_SUMS * sizeof(real),        (size_t)zeros * sizeof(real),
@@ -177,6 +183,10 @@ static size_t planar_scratch_at(const fc_part *part, char *base, planar_scratch 
         scratch->zeros = (real *)(void *)(base + starts[5]);
         scratch->rows = (real *)(void *)(base + starts[6]);
         memset(scratch->zeros, 0, sizes[5]);
+        scratch->shape = shape;
+        scratch->pitch = table_pitch(part);
+        scratch->share = share_of(part);
+        scratch->bounds = fc_bounds_of(&part->problem);
         for (int64_t k = 0; k < width; k++) {
             scratch->shift[k] = fc_tap_shift(&shape, &part->axis[2], k);
             scratch->direct_shift[k] = k * part->axis[2].dilation;
@@ -202,8 +212,7 @@ static void find_rows(const fc_call *call, const planar_scratch *scratch, const 
     const fc_tensor *x = &call->tensors.x;
     const fc_axis *depth = &part->axis[0], *height = &part->axis[1], *width = &part->axis[2];
     const stor *plane = (const stor *)x->data + at->n * x->stride[0] + at->channel * x->stride[1];
-    fc_row_shape shape = fc_row_shape_of(width, part->block[STRIP]);
-    int64_t count = rows_read(part, at->rows), pitch = table_pitch(part);
+    int64_t count = rows_read(part, at->rows), pitch = scratch->pitch, row_pitch = scratch->shape.row_pitch;
     for (int64_t kd = 0; kd < depth->kernel; kd++) {
         int64_t d = fc_axis_source(depth, at->d * depth->stride + kd * depth->dilation);
         const real **table = scratch->table + kd * pitch;
@@ -212,16 +221,16 @@ static void find_rows(const fc_call *call, const planar_scratch *scratch, const 
             int64_t h = fc_axis_source(height, at->h * height->stride + i);
             sources[i] = d < 0 || h < 0 ? NULL : plane + d * x->stride[2] + h * x->stride[3];
         }
-        real *copies = scratch->rows + kd * count * shape.row_pitch;
+        real *copies = scratch->rows + kd * count * row_pitch;
         if (at->in_place) {
 #if !FC_IS_NARROW
             for (int64_t i = 0; i < count; i++)
                 table[i] = sources[i] ? sources[i] + at->w - width->pad_before : scratch->zeros;
 #endif
         } else {
-            fc_copy_rows(width, &shape, sources, count, x->stride[4], at->w, at->columns, copies);
+            fc_copy_rows(width, &scratch->shape, sources, count, x->stride[4], at->w, at->columns, copies);
             for (int64_t i = 0; i < count; i++)
-                table[i] = copies + i * shape.row_pitch;
+                table[i] = copies + i * row_pitch;
         }
         for (int64_t i = count; i < pitch; i++) /* read for rows that are not stored */
             table[i] = table[0];
@@ -234,10 +243,10 @@ static void sweep_strip(const fc_call *call, const planar_scratch *scratch, cons
     const fc_problem *p = &part->problem;
     const fc_tensor *out = &call->tensors.out, *residual = &call->tensors.residual;
     const real *bias = call->tensors.bias ? (const real *)call->tensors.bias + channel : NULL;
-    int64_t share = share_of(part), height_taps = part->axis[1].kernel;
-    fc_bounds bounds = fc_bounds_of(p);
+    int64_t share = scratch->share, height_taps = part->axis[1].kernel;
+    fc_bounds bounds = scratch->bounds;
     bool finish = bounds.only && out->stride[4] == 1 && residual->data == NULL;
-    row_sweep s = {.depth_pitch = table_pitch(part), .row_step = part->axis[1].stride,
+    row_sweep s = {.depth_pitch = scratch->pitch, .row_step = part->axis[1].stride,
                    .tap_step = part->axis[1].dilation, .shift = at->in_place ? scratch->direct_shift : scratch->shift,
                    .depth_taps = part->axis[0].kernel, .width_taps = part->axis[2].kernel, .sums = scratch->sums,
                    .bias = bias ? *bias : -(real)0.0, .low = bounds.low, .high = bounds.high,
@@ -245,7 +254,7 @@ static void sweep_strip(const fc_call *call, const planar_scratch *scratch, cons
     sweep_block block;
     for (int64_t w = 0; w < at->columns; w += block.vecs * VL) {
         s.column = w;
-        block = sweep_block_of(part->axis[1].out, divide_up(at->columns - w, VL));
+        block = sweep_block_of(share, part->axis[1].out, divide_up(at->columns - w, VL));
         for (int64_t h = 0; h < at->rows; h += block.rows) {
             fc_pixel pixel = {at->d, at->h + h, at->w + w};
             s.weights = (const real *)call->packed + channel * part->taps;
@@ -308,12 +317,15 @@ static void run(const fc_call *call, int64_t task, void *scratch_base) {
     int64_t last = smaller(first + grid[0], part->problem.in_ch), height = part->axis[1].out;
     planar_scratch scratch = {0};
     planar_scratch_at(part, scratch_base, &scratch);
-    for (int64_t channel = first; channel < last; channel++)
-        for (int64_t row = row_begin, rows; row < row_end; row += rows) {
-            rows = smaller(smaller(part->block[CHUNK_ROWS], row_end - row), height - row % height);
-            run_chunk(call, &scratch,
-                      (strip){.n = n, .channel = channel, .d = row / height, .h = row % height, .rows = rows});
-        }
+    for (int64_t row = row_begin, d = row / height, h = row % height; row < row_end;) {
+        int64_t rows = smaller(smaller(part->block[CHUNK_ROWS], row_end - row), height - h);
+        for (int64_t channel = first; channel < last; channel++)
+            run_chunk(call, &scratch, (strip){.n = n, .channel = channel, .d = d, .h = h, .rows = rows});
+        row += rows;
+        h += rows;
+        if (h == height)
+            h = 0, d++;
+    }
 }
 
 const fc_kernel FC_FN(fc_kernel_depthwise);

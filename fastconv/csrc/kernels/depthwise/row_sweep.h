@@ -3,7 +3,8 @@
  *
  * Rows of x come through a table of pointers, so padded rows, copied rows and rows read in place look the
  * same. With stride 1 or 2 and no dilation along height every loaded vector serves all the output rows it
- * belongs to. Products are added in the order depth, group of height taps, width, height tap.
+ * belongs to. Products are added in the order: group of height taps; depth; width and height tap within the
+ * group when rows are shared, else height and width tap.
  * Bound: FMA throughput with `rows` of 4 or more and 3 taps or more (a 64-byte load that straddles cache
  * lines counts twice: about 0.8 of the load slots); L1 loads when rows are not shared (1D, dilated).
  */
@@ -23,7 +24,7 @@ typedef struct row_sweep {
     const int64_t *shift;       /* of each tap along width, in reals */
     int64_t column;             /* first output column, from the table's */
     int64_t depth_taps, width_taps, taps; /* taps: along height, of this group */
-    const real *weights;        /* [depth][width][height tap of this group] */
+    const real *weights;        /* [depth][width][height tap] of this group; unshared: [depth][height][width] */
     real *sums;                 /* [row][vecs * VL] */
     bool add;                   /* an earlier group has left its sums */
     bool finish;                /* bias, bounds and store straight from the registers */
@@ -63,45 +64,48 @@ FC_INLINE void sweep_body(const int taps, const int rows, const int vecs, const 
             acc[r * vecs + v] = s->add ? v_load(s->sums + (r * vecs + v) * VL) : v_zero();
     const real *weights = s->weights;
     const real *const *table = s->rows;
-    for (int64_t depth = 0; depth < s->depth_taps; depth++, table += s->depth_pitch)
-        for (int64_t k = 0; k < s->width_taps; k++) {
+    for (int64_t depth = 0; depth < s->depth_taps; depth++, table += s->depth_pitch) {
+        for (int64_t k = 0; share && k < s->width_taps; k++, weights += taps) {
             int64_t shift = s->shift[k] + s->column;
-            if (share) {
-                vec weight[7];
-                FC_UNROLL_ALL for (int t = 0; t < taps; t++)
-                    weight[t] = v_set1(weights[t]);
-                FC_UNROLL_ALL for (int i = 0; i < (rows - 1) * share + taps; i++) {
-                    const real *row = table[i] + shift;
-                    vec x[SWEEP_VECS];
-                    FC_UNROLL_ALL for (int v = 0; v < vecs; v++)
-                        x[v] = v_load(row + v * VL);
-                    FC_UNROLL_ALL for (int r = 0; r < rows; r++)
-                        if (i - r * share >= 0 && i - r * share < taps)
-                            FC_UNROLL_ALL for (int v = 0; v < vecs; v++)
-                                acc[r * vecs + v] = v_fma(weight[i - r * share], x[v], acc[r * vecs + v]);
-                }
-                weights += taps;
-            } else {
-                for (int64_t t = 0; t < s->taps; t++) {
-                    vec weight = v_set1(*weights++);
-                    FC_UNROLL_ALL for (int r = 0; r < rows; r++) {
-                        const real *row = table[r * s->row_step + t * s->tap_step] + shift;
+            vec weight[7];
+            FC_UNROLL_ALL for (int t = 0; t < taps; t++)
+                weight[t] = v_set1(weights[t]);
+            FC_UNROLL_ALL for (int i = 0; i < (rows - 1) * share + taps; i++) {
+                const real *row = table[i] + shift;
+                vec x[SWEEP_VECS];
+                FC_UNROLL_ALL for (int v = 0; v < vecs; v++)
+                    x[v] = v_load(row + v * VL);
+                FC_UNROLL_ALL for (int r = 0; r < rows; r++)
+                    if (i - r * share >= 0 && i - r * share < taps)
                         FC_UNROLL_ALL for (int v = 0; v < vecs; v++)
-                            acc[r * vecs + v] = v_fma(weight, v_load(row + v * VL), acc[r * vecs + v]);
-                    }
-                }
+                            acc[r * vecs + v] = v_fma(weight[i - r * share], x[v], acc[r * vecs + v]);
             }
         }
+        for (int64_t t = 0; !share && t < s->taps; t++) {
+            const real *row[SWEEP_ROWS];
+            FC_UNROLL_ALL for (int r = 0; r < rows; r++)
+                row[r] = table[r * s->row_step + t * s->tap_step] + s->column;
+            for (int64_t k = 0; k < s->width_taps; k++) {
+                vec weight = v_set1(*weights++);
+                FC_UNROLL_ALL for (int r = 0; r < rows; r++)
+                    FC_UNROLL_ALL for (int v = 0; v < vecs; v++)
+                        acc[r * vecs + v] = v_fma(weight, v_load(row[r] + s->shift[k] + v * VL), acc[r * vecs + v]);
+            }
+        }
+    }
     sweep_store(rows, vecs, s, acc);
 }
+
+/* Whether a group of `taps` along height shares rows: its order of additions and of weights follows. */
+FC_INLINE bool sweep_shares(int64_t share, int64_t taps) { return share != 0 && taps >= 3; }
 
 /* Rows and vectors of the blocks, by vectors left in the row: enough sums to hide the FMA's latency. */
 typedef struct sweep_block {
     int rows, vecs;
 } sweep_block;
 
-FC_INLINE sweep_block sweep_block_of(int64_t out_rows, int64_t vecs_left) {
-    if (out_rows == 1)
+FC_INLINE sweep_block sweep_block_of(int64_t share, int64_t out_rows, int64_t vecs_left) {
+    if (out_rows == 1 && share == 0)
         return (sweep_block){1, vecs_left >= 8 ? 8 : vecs_left >= 4 ? 4 : 1};
 #if TILE_VECS >= 3 /* registers for 16 sums */
     if (vecs_left >= 4)
@@ -131,7 +135,7 @@ FC_INLINE int64_t sweep_group(int64_t share, int64_t left) {
 
 /* share: 1 or 2, the stride along height when it has no dilation, else 0. */
 static __attribute__((noinline)) void sweep(sweep_block block, int64_t share, const row_sweep *s) {
-    int64_t shared_taps = share == 0 || block.rows == 1 || s->taps < 3 ? 0 : s->taps;
+    int64_t shared_taps = sweep_shares(share, s->taps) ? s->taps : 0;
     switch ((shared_taps * 16 + block.rows) * 16 + block.vecs) {
 #if TILE_VECS >= 3
         SWEEP_SHARED(3, 4, 4)

@@ -113,14 +113,18 @@ FC_INLINE void fill_lines(const int tall, const int wide, const int staged, cons
             row[i] = g->offset[i] == OUTSIDE ? zeros
                                              : channel + g->offset[i] + g->first + g->begin - part->axis[2].pad_before;
     int64_t inside = g->end - g->begin;
+    uintptr_t ahead = (uintptr_t)x->stride[1] * sizeof(stor);
     for (int64_t at = 0; at < inside; at += VL) {
         vec d[WINDOW], t[WINDOW];
         int64_t n = inside - at;
         for (int i = 0; i < (tall ? WINDOW : 1); i++)
             if (staged)
                 d[i] = n >= VL ? v_load(stage + i * stage_pitch + at) : v_loadn(stage + i * stage_pitch + at, n);
-            else
+            else {
                 d[i] = n >= VL ? v_loads(row[i] + at) : v_loadsn(row[i] + at, n);
+                /* Rows are too short for the hardware to foresee the next channel's. */
+                __builtin_prefetch((const void *)((uintptr_t)(row[i] + at) + ahead));
+            }
         column_step(tall, d, t);
         real *line = to + g->begin + at;
         for (int i = 0; i < (tall ? WINDOW : 1); i++) {
@@ -157,13 +161,19 @@ FC_INLINE void split_lines(const int tall, const int wide, int64_t vecs, const r
 static void fill_stage(const fc_part *part, const shape *s, const fc_tensor *x, const segment *g, const stor *block,
                        int64_t channels, real *stage, int64_t channel_pitch, int64_t row_pitch) {
     int64_t skip = g->first + g->begin - part->axis[2].pad_before, count = g->end - g->begin;
-    for (int64_t i = 0; i < s->window_h; i++)
-        for (int64_t c = 0; c < channels; c++) {
-            real *to = stage + c * channel_pitch + i * row_pitch;
-            const stor *from = block + c * x->stride[1] + g->offset[i] + skip * x->stride[4];
-            for (int64_t p = 0; p < count; p++)
-                to[p] = g->offset[i] == OUTSIDE ? 0 : s_load(from + p * x->stride[4]);
-        }
+    for (int64_t i = 0; i < s->window_h; i++) {
+        const stor *from = block + g->offset[i] + skip * x->stride[4];
+        real *to = stage + i * row_pitch;
+        if (g->offset[i] == OUTSIDE)
+            for (int64_t c = 0; c < channels; c++)
+                memset(to + c * channel_pitch, 0, (size_t)count * sizeof(real));
+        else if (x->stride[1] == 1)
+            fc_transpose_x(from, x->stride[4], count, channels, to, channel_pitch);
+        else
+            for (int64_t c = 0; c < channels; c++)
+                for (int64_t p = 0; p < count; p++)
+                    to[c * channel_pitch + p] = s_load(from + c * x->stride[1] + p * x->stride[4]);
+    }
 }
 
 typedef struct input_job {
@@ -183,7 +193,7 @@ FC_INLINE void transform_steps(const int tall, const int wide, const int staged,
     const shape *s = job->s;
     const layout *l = job->l;
     real *scratch = job->scratch;
-    int64_t lanes = job->vecs * VL, channel_pitch = s->window_h * l->stage_pitch;
+    int64_t lanes = job->vecs * VL, channel_pitch = l->stage_channel;
     int64_t c_end = end / s->depth_taps;
     for (int64_t tap = 0; tap < s->depth_taps; tap++) {
         for (int64_t g = 0; g < job->segment_count; g++)

@@ -108,20 +108,41 @@ static void sum_directly(const output_job *job, int64_t lane, int64_t row, int64
                 finished[(r * OUT_TILE + i) * FINISHED_PITCH + lane * s->step_w + j] = sums[i * s->step_w + j][r];
 }
 
+/* One line of `count` pixels from `pixel` on, of `rows` channels from `channel` on. */
+FC_INLINE void store_line(const output_job *job, int64_t channel, int64_t rows, fc_pixel pixel, int64_t count,
+                          const real *line) {
+    const fc_problem *p = &job->in->part->problem;
+    const fc_tensor *out = &job->call->tensors.out, *residual = &job->call->tensors.residual;
+    const real *bias = job->call->tensors.bias ? (const real *)job->call->tensors.bias + channel : NULL;
+    stor *to = (stor *)out->data + fc_tensor_offset(out, job->n, channel, pixel);
+    const stor *add =
+        residual->data ? (const stor *)residual->data + fc_tensor_offset(residual, job->n, channel, pixel) : NULL;
+    if (out->stride[1] == 1 && out->stride[4] != 1) {
+        real *turned = job->in->scratch + job->in->l->turned;
+        fc_transpose_sums(line, OUT_TILE * FINISHED_PITCH, rows, count, turned, TILE_ROWS);
+        for (int64_t i = 0; i < count; i++)
+            fc_finish(p, turned + i * TILE_ROWS, rows, bias, 1, add ? add + i * residual->stride[4] : NULL,
+                      residual->stride[1], to + i * out->stride[4], 1);
+    } else {
+        for (int64_t r = 0; r < rows; r++)
+            fc_finish(p, line + r * OUT_TILE * FINISHED_PITCH, count, bias ? bias + r : NULL, 0,
+                      add ? add + r * residual->stride[1] : NULL, residual->stride[4], to + r * out->stride[1],
+                      out->stride[4]);
+    }
+}
+
 /* Finished lines to out, through the epilogue. */
 static void store_rows(const output_job *job, int64_t row, int64_t rows, const real *finished) {
     const input_job *in = job->in;
-    const fc_part *part = in->part;
     const shape *s = in->s;
-    const fc_axis *axis = part->axis;
+    const fc_axis *axis = in->part->axis;
     for (int64_t k = 0; k < in->segment_count; k++) {
         const segment *g = &in->segments[k];
         int64_t top = g->tile_row * s->step_h;
         int64_t count = smaller(g->tiles * s->step_w, axis[2].out - g->first);
         for (int64_t i = 0; i < smaller(s->step_h, axis[1].out - top); i++)
-            fc_store_pixel_lanes(job->call, job->n, job->group * part->group_out_ch + row, rows,
-                                 (g->d * axis[1].out + top + i) * axis[2].out + g->first, count,
-                                 finished + i * FINISHED_PITCH + g->lane * s->step_w, OUT_TILE * FINISHED_PITCH);
+            store_line(job, job->group * in->part->group_out_ch + row, rows, (fc_pixel){g->d, top + i, g->first}, count,
+                       finished + i * FINISHED_PITCH + g->lane * s->step_w);
     }
 }
 

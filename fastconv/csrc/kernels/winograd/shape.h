@@ -9,10 +9,11 @@
 
 #include "kernels/common/epilogue.h"
 #include "kernels/common/gemm_tile.h"
+#include "kernels/common/transpose.h"
 #include "kernels/winograd/tile.h"
 
 enum { SPAN = 0, ROW_BLOCK = 1 }; /* of part->block */
-enum { CHUNK_STEPS = 64 };
+enum { CHUNK_STEPS = 32 };
 enum { HALO = 2 };                /* pixels a window reaches past its tile */
 enum { PANEL_LANES = TILE_VECS * VL };
 /* Lines of pixels of a panel; the pitches are constants so that addresses need no registers. */
@@ -57,7 +58,8 @@ typedef struct layout {
     int64_t sums;                   /* [row of the block][product][PANEL_LANES] */
     int64_t lines;                  /* [window row][LINE_PITCH], twice: see input.h */
     int64_t finished;               /* [row of the panel][tile row][FINISHED_PITCH] */
-    int64_t stage_pitch, stage;     /* [channel][window row][pixel] of x made dense */
+    int64_t stage_pitch, stage_channel, stage; /* [channel][window row][pixel] of x made dense */
+    int64_t turned;                 /* [pixel][TILE_ROWS], for out with dense channels */
     int64_t zeros;                  /* a row of padding */
     int64_t bad, segments, total;
 } layout;
@@ -86,7 +88,9 @@ static layout layout_of(const fc_part *part, const shape *s) {
     l.lines = take(&l.total, 2 * WINDOW * LINE_PITCH);
     l.finished = take(&l.total, TILE_ROWS * OUT_TILE * FINISHED_PITCH);
     l.stage_pitch = s->window_w * lanes;
-    l.stage = take(&l.total, VL * s->window_h * l.stage_pitch);
+    l.stage_channel = s->window_h * l.stage_pitch + VL;
+    l.stage = take(&l.total, VL * l.stage_channel);
+    l.turned = take(&l.total, PANEL_LANES * OUT_TILE * TILE_ROWS);
     l.zeros = take(&l.total, s->window_w * lanes + VL);
     l.bad = take(&l.total, lanes);
     l.segments = take(&l.total, lanes * (int64_t)(sizeof(segment) / sizeof(real)));

@@ -1,0 +1,307 @@
+/* grouped: few channels per group, more than one group.
+ *
+ * Planar x: lanes along width. The rows of x that a chunk of output rows of one group reads are copied once
+ * with their padding (common/padded_rows.h), for every channel of the group; then tiles of output channels x
+ * TILE_VECS vectors of pixels read the copies at one offset per step of the reduction, so no columns are
+ * packed. Channels-last x: lanes along channels (common/channel_lanes.h), several groups to a vector.
+ * Each output adds its products in the order input channel, depth, height, width (planar) or depth, height,
+ * input channel, width (channels-last).
+ *
+ * Packed weights: [group][panel of output channels][k][channel] for planar x, then, 64-byte aligned, the form
+ * of channel_lanes.h; both, since which is used depends on the layout of x.
+ * Bound: FMA throughput from 4 channels per group; L1 loads below.
+ */
+#include "kernels/common/channel_lanes_run.h"
+#include "kernels/common/gemm_tile.h"
+
+enum { CHUNK_ROWS = 0 }; /* of part->block */
+enum { MOST_CHANNELS = 32, TILE_SUMS = TILE_ROWS * TILE_VECS * VL };
+
+static int64_t smaller(int64_t a, int64_t b) { return a < b ? a : b; }
+static int64_t larger(int64_t a, int64_t b) { return a > b ? a : b; }
+static int64_t divide_up(int64_t a, int64_t b) { return (a + b - 1) / b; }
+
+static const char *rejects(const fc_part *part) {
+    if (part->problem.operation > FC_CONV_TRANSPOSED)
+        return "only plain and transposed convolutions";
+    if (part->problem.groups == 1)
+        return "only more than one group";
+    if (part->group_in_ch > MOST_CHANNELS || part->group_out_ch > MOST_CHANNELS)
+        return "only groups of at most 32 channels";
+    if (part->taps == 0)
+        return "no tap reaches this stride phase";
+    return NULL;
+}
+
+static bool channels_in_lanes(const fc_part *part) {
+    return part->problem.x_channels_last && 2 * part->problem.out_ch >= VL;
+}
+
+static int64_t rows_read(const fc_part *part, int64_t rows) {
+    return (rows - 1) * part->axis[1].stride + fc_axis_reach(&part->axis[1]) + 1;
+}
+
+static int64_t row_vectors(const fc_part *part) { return divide_up(part->axis[2].out, VL); }
+
+static void prepare(fc_part *part, const fc_machine *machine) {
+    const fc_axis *height = &part->axis[1];
+    int64_t row = fc_row_shape_of(&part->axis[2], part->axis[2].out).row_pitch * part->group_in_ch *
+                  part->axis[0].kernel * (int64_t)sizeof(real);
+    int64_t budget = (int64_t)machine->l2_bytes / 4;
+    int64_t rows = (budget / row - fc_axis_reach(height) - 1) / height->stride + 1;
+    part->block[CHUNK_ROWS] = smaller(larger(rows, 4), height->out);
+}
+
+static double seconds(const fc_part *part, const fc_machine *machine) {
+    const fc_problem *p = &part->problem;
+    double out_rows = (double)(part->axis[0].out * part->axis[1].out), cycles;
+    if (channels_in_lanes(part)) {
+        lane_shape shape = lane_shape_of(part);
+        double blocks = out_rows * (double)divide_up(part->axis[2].out, LANE_PIXELS) * (double)shape.blocks;
+        double step = shape.kind == LANES_PERMUTED ? 0.8 : 0.65;
+        double store = p->out_channels_last ? 1.5 : 2.0 * VL;
+        cycles = blocks * (LANE_PIXELS * ((double)part->reduction * step + store) + 15);
+    } else {
+        double vectors = out_rows * (double)row_vectors(part), out = (double)part->group_out_ch;
+        double rest = (double)(part->group_out_ch % 4);
+        double step = (out + (rest > 0 ? 4 - rest : 0) * 0.5) * 0.6;
+        double store = out * (p->out_channels_last ? 2.0 * VL : 4.0);
+        bool dense = !p->x_channels_last && part->axis[2].stride <= 2;
+        double copy = (double)(part->in_pixels * part->group_in_ch) * (dense ? 2.0 / VL : 1.5);
+        double halo = (double)rows_read(part, part->axis[1].out) / (double)part->axis[1].out;
+        cycles = (double)p->groups * (vectors * ((double)part->reduction * step + store) + copy * halo + 100);
+    }
+    return cycles / (machine->vector_fma_rate[FC_PASTE(FC_ISA_, FC_ISA)] / 2);
+}
+
+static size_t planar_count(const fc_part *part) {
+    return (size_t)(divide_up(part->problem.out_ch * part->reduction, 64) * 64);
+}
+
+static size_t packed_bytes(const fc_part *part) {
+    return (planar_count(part) + (size_t)lane_packed_count(part)) * sizeof(real);
+}
+
+static void pack(const fc_part *part, const fc_weight_view *weight, const fc_weight_view *pointwise, void *packed) {
+    (void)pointwise;
+    real *to = packed;
+    const int64_t *s = weight->stride;
+    int64_t height = part->axis[1].kernel, width = part->axis[2].kernel;
+    for (int64_t g = 0; g < part->problem.groups; g++)
+        for (int64_t row = 0, rows; row < part->group_out_ch; row += rows) {
+            rows = fc_panel_rows(part->group_out_ch - row);
+            for (int64_t k = 0; k < part->reduction; k++) {
+                int64_t c = k / part->taps, tap = k % part->taps;
+                for (int64_t r = 0; r < rows; r++)
+                    *to++ = ((const real *)weight->data)[g * s[0] + (row + r) * s[1] + c * s[2] +
+                                                         tap / width / height * s[3] + tap / width % height * s[4] +
+                                                         tap % width * s[5]];
+            }
+        }
+    lane_pack(part, weight, (real *)packed + planar_count(part));
+}
+
+/* grid: groups (or blocks of lanes) per task, tasks along them, output rows per task, tasks along them */
+static int64_t partition(const fc_part *part, int threads, int64_t grid[4]) {
+    int64_t rows = part->axis[0].out * part->axis[1].out;
+    int64_t units = channels_in_lanes(part) ? lane_shape_of(part).blocks : part->problem.groups;
+    grid[0] = units;
+    grid[2] = rows;
+    int64_t wanted = threads > 1 ? 4 * (int64_t)threads : 1;
+    while (part->problem.batch * divide_up(units, grid[0]) * divide_up(rows, grid[2]) < wanted) {
+        if (grid[0] > 1)
+            grid[0] = divide_up(grid[0], 2);
+        else if (grid[2] > 1)
+            grid[2] = divide_up(grid[2], 2);
+        else
+            break;
+    }
+    grid[1] = divide_up(units, grid[0]);
+    grid[3] = divide_up(rows, grid[2]);
+    return part->problem.batch * grid[1] * grid[3];
+}
+
+/* Scratch of a worker in planar form. */
+typedef struct planar_scratch {
+    int64_t *offset;       /* of each step of the reduction, from a pixel's first */
+    const stor **sources;  /* rows of x behind one channel and depth tap */
+    real *sums, *rows;     /* rows: [input channel][depth tap][row] */
+    fc_row_shape shape;
+} planar_scratch;
+
+static size_t planar_scratch_at(const fc_part *part, char *base, planar_scratch *scratch) {
+    fc_row_shape shape = fc_row_shape_of(&part->axis[2], part->axis[2].out);
+    int64_t count = rows_read(part, part->block[CHUNK_ROWS]);
+    int64_t rows = part->group_in_ch * part->axis[0].kernel * count * shape.row_pitch + ROW_SLACK;
+    size_t sizes[4] = {(size_t)part->reduction * sizeof(int64_t), (size_t)count * sizeof(stor *),
+                       TILE_SUMS * sizeof(real), (size_t)rows * sizeof(real)};
+    size_t starts[4], total = 0;
+    for (int i = 0; i < 4; i++) {
+        starts[i] = total;
+        total += (sizes[i] + 63) / 64 * 64;
+    }
+    if (base != NULL) {
+        scratch->offset = (int64_t *)(void *)(base + starts[0]);
+        scratch->sources = (const stor **)(void *)(base + starts[1]);
+        scratch->sums = (real *)(void *)(base + starts[2]);
+        scratch->rows = (real *)(void *)(base + starts[3]);
+        scratch->shape = shape;
+    }
+    return total;
+}
+
+static size_t scratch_bytes(const fc_part *part) {
+    return channels_in_lanes(part) ? lane_scratch_at(part, NULL, NULL) : planar_scratch_at(part, NULL, NULL);
+}
+
+/* Where each step of the reduction lies in a window of `count` rows per channel and depth tap. */
+static void fill_offsets(const fc_part *part, const planar_scratch *scratch, int64_t count) {
+    const fc_axis *height = &part->axis[1], *width = &part->axis[2];
+    int64_t *to = scratch->offset;
+    for (int64_t plane = 0; plane < part->group_in_ch * part->axis[0].kernel; plane++)
+        for (int64_t kh = 0; kh < height->kernel; kh++)
+            for (int64_t kw = 0; kw < width->kernel; kw++)
+                *to++ = (plane * count + kh * height->dilation) * scratch->shape.row_pitch +
+                        fc_tap_shift(&scratch->shape, width, kw);
+}
+
+/* The first of some output rows of one group. */
+typedef struct chunk {
+    int64_t n, group, d, h, rows;
+} chunk;
+
+static void copy_window(const fc_call *call, const planar_scratch *scratch, const chunk *at) {
+    const fc_part *part = call->part;
+    const fc_tensor *x = &call->tensors.x;
+    const fc_axis *depth = &part->axis[0], *height = &part->axis[1];
+    int64_t count = rows_read(part, at->rows);
+    real *to = scratch->rows;
+    for (int64_t c = 0; c < part->group_in_ch; c++) {
+        const stor *channel = (const stor *)x->data + at->n * x->stride[0] +
+                              (at->group * part->group_in_ch + c) * x->stride[1];
+        for (int64_t kd = 0; kd < depth->kernel; kd++, to += count * scratch->shape.row_pitch) {
+            int64_t d = fc_axis_source(depth, at->d * depth->stride + kd * depth->dilation);
+            for (int64_t i = 0; i < count; i++) {
+                int64_t h = fc_axis_source(height, at->h * height->stride + i);
+                scratch->sources[i] = d < 0 || h < 0 ? NULL : channel + d * x->stride[2] + h * x->stride[3];
+            }
+            fc_copy_rows(&part->axis[2], &scratch->shape, scratch->sources, count, x->stride[4], 0,
+                         part->axis[2].out, to);
+        }
+    }
+}
+
+/* sums[row][vector] over the reduction, vector v reading from pixels[v] on. */
+FC_INLINE void tile_body(const int rows, int64_t depth, const int64_t *offset, const real *const *pixels,
+                         const real *weights, real *sums) {
+    vec acc[TILE_ROWS * TILE_VECS];
+    FC_UNROLL_ALL for (int i = 0; i < rows * TILE_VECS; i++)
+        acc[i] = v_zero();
+    for (int64_t k = 0; k < depth; k++, weights += rows) {
+        vec x[TILE_VECS];
+        FC_UNROLL_ALL for (int v = 0; v < TILE_VECS; v++)
+            x[v] = v_load(pixels[v] + offset[k]);
+        FC_UNROLL_ALL for (int r = 0; r < rows; r++) {
+            vec weight = v_set1(weights[r]);
+            FC_UNROLL_ALL for (int v = 0; v < TILE_VECS; v++)
+                acc[r * TILE_VECS + v] = v_fma(weight, x[v], acc[r * TILE_VECS + v]);
+        }
+    }
+    FC_UNROLL_ALL for (int i = 0; i < rows * TILE_VECS; i++)
+        v_store(sums + i * VL, acc[i]);
+}
+
+static __attribute__((noinline)) void tile(int64_t rows, int64_t depth, const int64_t *offset,
+                                           const real *const *pixels, const real *weights, real *sums) {
+    if (rows == TILE_ROWS)
+        tile_body(TILE_ROWS, depth, offset, pixels, weights, sums);
+    else if (rows == 4)
+        tile_body(4, depth, offset, pixels, weights, sums);
+    else if (rows == 2)
+        tile_body(2, depth, offset, pixels, weights, sums);
+    else
+        tile_body(1, depth, offset, pixels, weights, sums);
+}
+
+static void store_tile(const fc_call *call, const chunk *at, int64_t channel, int64_t rows, int64_t first,
+                       int64_t vectors, const real *sums) {
+    const fc_part *part = call->part;
+    const fc_tensor *out = &call->tensors.out, *residual = &call->tensors.residual;
+    const real *bias = call->tensors.bias;
+    int64_t across = row_vectors(part);
+    for (int64_t v = 0; v < vectors; v++) {
+        int64_t w = (first + v) % across * VL;
+        fc_pixel pixel = {at->d, at->h + (first + v) / across, w};
+        for (int64_t r = 0; r < rows; r++)
+            fc_finish(&part->problem, sums + (r * TILE_VECS + v) * VL, smaller(VL, part->axis[2].out - w),
+                      bias ? bias + channel + r : NULL, 0,
+                      residual->data ? (const stor *)residual->data +
+                                           fc_tensor_offset(residual, at->n, channel + r, pixel)
+                                     : NULL,
+                      residual->stride[4], (stor *)out->data + fc_tensor_offset(out, at->n, channel + r, pixel),
+                      out->stride[4]);
+    }
+}
+
+static void run_chunk(const fc_call *call, const planar_scratch *scratch, const chunk *at) {
+    const fc_part *part = call->part;
+    int64_t across = row_vectors(part), vectors = across * at->rows;
+    const real *weights = (const real *)call->packed + at->group * part->group_out_ch * part->reduction;
+    copy_window(call, scratch, at);
+    for (int64_t first = 0; first < vectors; first += TILE_VECS) {
+        const real *pixels[TILE_VECS];
+        for (int v = 0; v < TILE_VECS; v++) { /* past the last vector: the last again, not stored */
+            int64_t vector = smaller(first + v, vectors - 1);
+            pixels[v] = scratch->rows + vector / across * part->axis[1].stride * scratch->shape.row_pitch +
+                        vector % across * VL;
+        }
+        for (int64_t row = 0, rows; row < part->group_out_ch; row += rows) {
+            rows = fc_panel_rows(part->group_out_ch - row);
+            tile(rows, part->reduction, scratch->offset, pixels, weights + row * part->reduction, scratch->sums);
+            store_tile(call, at, at->group * part->group_out_ch + row, rows, first,
+                       smaller(TILE_VECS, vectors - first), scratch->sums);
+        }
+    }
+}
+
+static void run(const fc_call *call, int64_t task, void *scratch_base) {
+    const fc_part *part = call->part;
+    const int64_t *grid = call->grid;
+    int64_t row_task = task % grid[3], unit_task = task / grid[3] % grid[1], n = task / grid[3] / grid[1];
+    int64_t height = part->axis[1].out, row_begin = row_task * grid[2], first = unit_task * grid[0];
+    int64_t row_end = smaller(row_begin + grid[2], part->axis[0].out * height);
+    if (channels_in_lanes(part)) {
+        int64_t last = smaller(first + grid[0], lane_shape_of(part).blocks);
+        lane_run(call, (const real *)call->packed + planar_count(part), n, row_begin, row_end, first, last,
+                 scratch_base);
+        return;
+    }
+    int64_t last = smaller(first + grid[0], part->problem.groups);
+    planar_scratch scratch = {0};
+    planar_scratch_at(part, scratch_base, &scratch);
+    chunk at = {.n = n};
+    for (int64_t row = row_begin; row < row_end; row += at.rows) {
+        at.d = row / height;
+        at.h = row % height;
+        at.rows = smaller(smaller(part->block[CHUNK_ROWS], row_end - row), height - at.h);
+        fill_offsets(part, &scratch, rows_read(part, at.rows));
+        for (at.group = first; at.group < last; at.group++)
+            run_chunk(call, &scratch, &at);
+    }
+}
+
+const fc_kernel FC_FN(fc_kernel_grouped);
+const fc_kernel FC_FN(fc_kernel_grouped) = {
+    .algorithm = "grouped",
+    .dtype = FC_TEXT(FC_DTYPE),
+    .isa = FC_TEXT(FC_ISA),
+    .name = FC_NAME("grouped"),
+    .rejects = rejects,
+    .seconds = seconds,
+    .prepare = prepare,
+    .packed_bytes = packed_bytes,
+    .pack = pack,
+    .partition = partition,
+    .scratch_bytes = scratch_bytes,
+    .run = run,
+};
