@@ -148,8 +148,9 @@ def plan(row, case: Case, **changes):
     """
     if is_transform(row):
         changes = {"precision": "high", **changes}
+    arguments = {**case.plan_arguments, "dtype": dtype_of(row), "algorithm": row, **changes}
     try:
-        made = _core.Plan(**{**case.plan_arguments(dtype_of(row)), **changes}, algorithm=row)
+        made = _core.Plan(**arguments)
     except ValueError as error:
         if f"'{row}' cannot run this" in str(error):
             return None
@@ -157,6 +158,12 @@ def plan(row, case: Case, **changes):
     assert made.kernel == row or case.transposed, f"{row} was asked for, {made.kernel} would run"
     assert made.out_size == case.out_size, (made.out_size, case.out_size)
     return made
+
+
+@functools.cache
+def runs(row, case: Case):
+    """Whether the row accepts the case."""
+    return plan(row, case) is not None
 
 
 def takes(row, case: Case):
@@ -225,7 +232,7 @@ def sample(row, count, families=FAMILIES, keep=lambda case: True):
         cases = [case for case in FAMILIES[family] if keep(case) and takes(row, case)]
         step = max(len(cases) // (3 * count), 1)
         spread = cases[::step] + cases[1::step]
-        able = (case for case in spread if plan(row, case) is not None)
+        able = (case for case in spread if runs(row, case))
         able = list(itertools.islice(able, 3 * count))
         chosen += able[:: max(len(able) // count, 1)][:count]
     return chosen
