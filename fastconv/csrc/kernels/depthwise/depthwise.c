@@ -69,11 +69,7 @@ static double seconds(const fc_part *part, const fc_machine *machine) {
     const fc_problem *p = &part->problem;
     double out_rows = (double)(part->axis[0].out * part->axis[1].out), taps = (double)part->taps, cycles;
     if (channels_in_lanes(part)) {
-        lane_shape shape = lane_shape_of(part);
-        double blocks = out_rows * (double)divide_up(part->axis[2].out, LANE_PIXELS) * (double)shape.blocks;
-        double tap = shape.kind == LANES_PLAIN ? 0.65 : shape.kind == LANES_PERMUTED ? 0.8 : 0.65;
-        double store = p->out_channels_last ? 1.5 : 2.0 * VL;
-        cycles = blocks * (LANE_PIXELS * (taps * tap + store) + 15);
+        cycles = lane_cycles(part);
     } else {
         double vectors = (double)divide_up(part->axis[2].out, VL);
         double row = vectors * (taps * (share_of(part) ? 0.65 : 1.1) + (p->out_channels_last ? 2.0 * VL : 3.0)) + 6;
@@ -85,7 +81,7 @@ static double seconds(const fc_part *part, const fc_machine *machine) {
         copy = in_rows * (vectors * (double)part->axis[2].stride * copy + 15);
         cycles = (double)p->out_ch * out_rows * row + (double)p->in_ch * copy;
     }
-    return cycles / (machine->vector_fma_rate[FC_PASTE(FC_ISA_, FC_ISA)] / 2);
+    return cycles / (machine->vector_fma_rate[FC_PASTE(FC_ISA_, FC_ISA)] / 2) + fc_traffic_seconds(part, machine);
 }
 
 static size_t planar_count(const fc_part *part) {
