@@ -12,11 +12,14 @@ Environment switches:
   FASTCONV_WERROR=1                     -Wall -Wextra -Werror for our C (not for Cython's output)
 """
 
+import copy
 import hashlib
 import logging
 import os
+import shlex
 import subprocess
 import sys
+import sysconfig
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -172,6 +175,7 @@ class BuildExt(build_ext):
                 "fastconv: building needs gcc or clang, "
                 f"but setuptools chose the compiler type {self.compiler.compiler_type!r}"
             )
+        self.c_compiler = self.plain_compiler()
         self.require_compiler()
         isas = [isa for isa in self.chosen_isas() if self.can_build(isa)]
         openmp_compile, openmp_link = self.openmp_flags()
@@ -192,6 +196,19 @@ class BuildExt(build_ext):
             flags.append("-Wl,-x" if sys.platform == "darwin" else "-Wl,--strip-all")
         return flags
 
+    def plain_compiler(self):
+        """The compiler without the flags Python itself was built with.
+
+        Those differ between Pythons (-fwrapv, -O2, hardening); our C gets the same ones under
+        all of them, after whatever the user's CFLAGS and CPPFLAGS say.
+        """
+        plain = copy.copy(self.compiler)
+        if sys.platform != "darwin":  # there they choose the architecture and the SDK
+            command = os.environ.get("CC") or sysconfig.get_config_var("CC") or "cc"
+            given = [command, os.environ.get("CPPFLAGS", ""), os.environ.get("CFLAGS", "")]
+            plain.set_executable("compiler_so", shlex.split(" ".join(given)))
+        return plain
+
     # Probes
 
     def try_compile(self, code, flags, link_flags=None):
@@ -199,7 +216,7 @@ class BuildExt(build_ext):
         with tempfile.TemporaryDirectory(prefix="fastconv-probe-") as folder:
             source, output = Path(folder, "probe.c"), Path(folder, "probe.o")
             source.write_text(code)
-            command = [*self.compiler.compiler_so, *flags, "-c", source, "-o", output]
+            command = [*self.c_compiler.compiler_so, *flags, "-c", source, "-o", output]
             complaint = run_quietly(command)
             if complaint is None and link_flags is not None:
                 library = Path(folder, "probe.so")
@@ -210,8 +227,9 @@ class BuildExt(build_ext):
     def require_compiler(self):
         complaint = self.try_compile("int fc_probe(void) { return 0; }\n", ["-std=c11"])
         if complaint is not None:
+            name = self.c_compiler.compiler_so[0]
             raise SystemExit(
-                f"fastconv: no working C compiler ({self.compiler.compiler_so[0]}: {complaint}).\n"
+                f"fastconv: no working C compiler ({name}: {complaint}).\n"
                 "fastconv: install gcc or clang (Debian, Ubuntu: apt-get install gcc; "
                 "Fedora: dnf install gcc; macOS: xcode-select --install) "
                 "or name one in the environment variable CC."
@@ -322,9 +340,10 @@ class BuildExt(build_ext):
                 raise
 
     def compile_one(self, job, newest_header):
-        (target,) = self.compiler.object_filenames([job.source], output_dir=job.folder)
+        compiler = self.compiler if job.label == "boundary" else self.c_compiler
+        (target,) = compiler.object_filenames([job.source], output_dir=job.folder)
         stamp = Path(target + ".flags")
-        command = repr((self.compiler.compiler_so, job.flags, job.macros))
+        command = repr((compiler.compiler_so, job.flags, job.macros))
         wanted = hashlib.sha256(command.encode()).hexdigest()
         newest = max(os.path.getmtime(job.source), newest_header)
         if (
@@ -339,7 +358,7 @@ class BuildExt(build_ext):
         os.makedirs(os.path.dirname(target), exist_ok=True)
         sys.stdout.write(f"fastconv: {job.label}: {job.source}\n")  # one write: threads share it
         stamp.unlink(missing_ok=True)
-        self.compiler.compile(
+        compiler.compile(
             [job.source],
             output_dir=job.folder,
             macros=job.macros,

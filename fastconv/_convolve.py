@@ -35,6 +35,7 @@ from fastconv._padding import (
 __all__ = [
     "Problem",
     "as_bias",
+    "channels_of",
     "compute_array",
     "convolve",
     "find_plan",
@@ -43,13 +44,15 @@ __all__ = [
     "out_checker",
     "out_shape",
     "read_array",
+    "read_as",
     "reader",
     "weights_unsafe",
 ]
 
 _PADDING_MODES = ("zeros", "reflect", "replicate", "circular")
+_KINDS = {"conv_transpose": "transposed", "deform_conv": "deformable"}
 _PRECISIONS = ("highest", "high", "medium")
-_COMPUTE = {
+_COMPUTE: dict[str, np.dtype[Any]] = {
     "f32": np.dtype(np.float32),
     "f64": np.dtype(np.float64),
     "f16": np.dtype(np.float32),
@@ -57,9 +60,12 @@ _COMPUTE = {
 }
 _DTYPES = {"float32": "f32", "float64": "f64", "float16": "f16", "bfloat16": "bf16"}
 _NAMES = {code: name for name, code in _DTYPES.items()}
+# The core's bound on every length along an axis, which keeps sizes derived from them below 2**62.
+_LONGEST = 1 << 40
 # Transforms of such weights could overflow or spread a NaN, so those algorithms step aside.
 _LARGEST_SAFE_WEIGHT = 1e18
-_OVERLAP_WORK = 100_000
+_FEW_WEIGHTS = 4096
+_OVERLAP_WORK: Any = 100_000
 
 
 class Problem(NamedTuple):
@@ -121,12 +127,15 @@ def flexible_dtype(dtype: Any, name: str = "dtype") -> str:
 def read_array(value: Any, name: str) -> tuple[np.ndarray, str]:
     """Any array-like as an ndarray the kernels can read, and the name of its element type."""
     array = as_array(value, name)
-    if array.dtype.kind in "biu":
-        raise TypeError(
-            f"{name} must have dtype float32, float64, float16 or bfloat16, got {array.dtype}: "
-            f"convert it, for example with {name}.astype(numpy.float32)"
-        )
-    return array, dtype_code(array, name)
+    try:
+        return array, dtype_code(array, name)
+    except TypeError:
+        if array.dtype.kind not in "biu":
+            raise
+    raise TypeError(
+        f"{name} must have dtype float32, float64, float16 or bfloat16, got {array.dtype}: "
+        f"convert it, for example with {name}.astype(numpy.float32)"
+    )
 
 
 def read_as(value: Any, name: str, code: str, owner: str) -> np.ndarray:
@@ -155,7 +164,10 @@ class reader:
 def compute_array(array: np.ndarray, code: str) -> np.ndarray:
     """The array in the type the kernels compute in; itself where it has it and can be read."""
     array = np.asarray(array, _COMPUTE[code])
-    if not array.flags.aligned or any(step % array.itemsize for step in array.strides):
+    flags = array.flags
+    if flags.aligned and flags.c_contiguous:
+        return array
+    if not flags.aligned or any(step % array.itemsize for step in array.strides):
         return np.array(array)
     return array
 
@@ -184,6 +196,9 @@ def weights_unsafe(weight: np.ndarray, kernel: Sequence[int]) -> bool:
     """Whether some weight is not finite or so large that a transform could overflow."""
     if max(kernel) == 1:  # no algorithm transforms a single tap
         return False
+    # The sum of squares bounds them all, and is one cheap pass where it settles the question.
+    if weight.size <= _FEW_WEIGHTS and np.vdot(weight, weight) <= _LARGEST_SAFE_WEIGHT**2:
+        return False
     largest = np.maximum.reduce(weight, axis=None)
     smallest = np.minimum.reduce(weight, axis=None)
     return not (largest <= _LARGEST_SAFE_WEIGHT and smallest >= -_LARGEST_SAFE_WEIGHT)
@@ -204,6 +219,8 @@ def _channels(
     shape: tuple[int, ...], groups: Any, transposed: bool, name: str
 ) -> tuple[int, int, int]:
     """(in_ch, out_ch, groups) of a weight of this shape."""
+    if type(groups) is not int and (isinstance(groups, bool) or not hasattr(groups, "__index__")):
+        raise TypeError(f"groups must be an int, got {groups!r} ({type(groups).__name__})")
     (count,) = normalize_tuple(groups, 1, "groups", 1)
     if shape[0] % count:
         kind = "input" if transposed else "output"
@@ -262,9 +279,10 @@ def make_problem(
         pads = normalize_pairs(padding, rank, "padding")
     if padding_mode != "zeros":
         one_of(padding_mode, _PADDING_MODES, "padding_mode")
-        if operation != "conv":
+        if operation not in ("conv", "separable_conv"):
             raise ValueError(
-                f"padding_mode must be 'zeros' for this operation, got {padding_mode!r}"
+                f"padding_mode must be 'zeros' for a {_KINDS[operation]} convolution, "
+                f"got {padding_mode!r}"
             )
     name, params = normalize_activation(activation)
     return Problem(
@@ -292,36 +310,55 @@ def make_problem(
 # Shapes and plans
 
 
-def _split_shape(problem: Problem, shape: tuple[int, ...]) -> tuple[tuple[int, ...], int, Any]:
-    """(batch axes, channels, spatial sizes) of a shape of x."""
-    rank = problem.rank
-    layout = layout_name(rank, problem.channels_last)
+def channels_of(shape: tuple[int, ...], rank: int, last: bool) -> int:
+    """Channels of an x of this shape; refuses a wrong number of dimensions."""
     if not rank + 1 <= len(shape) <= rank + 2:
         raise ValueError(
-            f"x must have {rank + 2} dimensions, {layout}, or {rank + 1} without a batch, "
-            f"got shape {shape}"
+            f"x must have {rank + 2} dimensions, {layout_name(rank, last)}, or {rank + 1} without "
+            f"a batch, got shape {shape}"
         )
-    batch, rest = shape[: -rank - 1], shape[-rank - 1 :]
-    channels, in_size = (rest[-1], rest[:-1]) if problem.channels_last else (rest[0], rest[1:])
+    return shape[-1] if last else shape[-rank - 1]
+
+
+def _split_shape(
+    problem: Problem, shape: tuple[int, ...]
+) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Batch axes and spatial sizes of a shape of x."""
+    rank, last = problem.rank, problem.channels_last
+    channels = channels_of(shape, rank, last)
     if channels != problem.in_ch:
         grouped = f" in {problem.groups} groups" if problem.groups > 1 else ""
         raise ValueError(
             f"x must have {problem.in_ch} channels{grouped}, as weight has, "
-            f"got {channels} in shape {shape} with layout {layout!r}"
+            f"got {channels} in shape {shape} with layout {problem.layout!r}"
         )
-    return batch, channels, in_size
+    rest = shape[-rank - 1 :]
+    return shape[: -rank - 1], rest[:-1] if last else rest[1:]
+
+
+def _check_lengths(problem: Problem, in_size: tuple[int, ...], pads: Pairs) -> None:
+    lengths: dict[str, Sequence[int]] = {
+        "x": in_size,
+        "padding": [length for pair in pads for length in pair],
+        "stride": problem.stride,
+        "dilation": problem.dilation,
+    }
+    for name, values in lengths.items():
+        if max(values) > _LONGEST:
+            raise ValueError(f"{name} must be at most 2**40 along an axis, got {max(values)}")
 
 
 def _geometry(
     problem: Problem, shape: tuple[int, ...]
 ) -> tuple[tuple[int, ...], Any, Pairs, tuple[int, ...]]:
     """(batch axes, spatial sizes of x, padding pairs, spatial sizes of the output)."""
-    batch, _, in_size = _split_shape(problem, shape)
+    batch, in_size = _split_shape(problem, shape)
     kernel, stride, dilation = problem.kernel, problem.stride, problem.dilation
     transposed = problem.transposed
     pads = normalize_padding(
         problem.padding, in_size, kernel, stride, dilation, transposed=transposed
     )
+    _check_lengths(problem, in_size, pads)
     if not transposed:
         return batch, in_size, pads, output_size(in_size, kernel, stride, pads, dilation)
     if 0 in in_size:
@@ -430,7 +467,9 @@ def check_out(
         raise ValueError(f"out must have shape {shape}, got {out.shape}")
     if not out.flags.writeable:
         raise ValueError("out must be writeable, got a read-only array")
-    if any(step == 0 and size > 1 for step, size in zip(out.strides, out.shape)):
+    if out.size and any(
+        step == 0 and size > 1 for step, size in zip(out.strides, out.shape, strict=True)
+    ):
         raise ValueError(
             f"out must have its elements at distinct addresses, got strides {out.strides} "
             f"for shape {out.shape}"
@@ -480,7 +519,7 @@ def _dense(array: np.ndarray, problem: Problem) -> tuple[np.ndarray, bool]:
     if hint is None:
         array = np.array(array)
         hint = _core.dense_channels(array, problem.rank, problem.channels_last)
-    return array, hint
+    return array, bool(hint)
 
 
 def convolve(
@@ -498,6 +537,10 @@ def convolve(
 ) -> np.ndarray:
     """One convolution, weights packed for this call; x, weight, offset and mask already read."""
     packable = compute_array(weight, problem.code)
+    if offset is not None:
+        offset, _ = _dense(offset, problem)
+    if mask is not None:
+        mask, _ = _dense(mask, problem)
     if weights_unsafe(packable, problem.kernel):
         problem = problem._replace(weights_unsafe=True)
     bias = as_bias(bias, problem.code, problem.out_ch)

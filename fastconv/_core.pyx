@@ -1,3 +1,4 @@
+# cython: auto_pickle=False, autotestdict=False
 """The only boundary to C: buffers in, one call without the GIL, a status becomes an exception.
 
 Arrays reach this module as ndarrays whose dtype and shape the caller has checked; float16 and bfloat16
@@ -133,6 +134,25 @@ cdef extern from "fastconv.h" nogil:
     void fc_weights_free(fc_weights *weights)
     fc_status fc_plan_run(const fc_plan *plan, const fc_weights *weights,
                           const fc_tensors *tensors, int threads)
+    ctypedef enum fc_pool_kind:
+        FC_POOL_MAX
+        FC_POOL_MEAN
+
+    ctypedef struct fc_pool:
+        fc_dtype dtype
+        fc_pool_kind kind
+        int64_t batch, channels
+        int64_t in_size[3]
+        int64_t kernel[3]
+        int64_t stride[3]
+        int64_t dilation[3]
+        int64_t padding[3]
+        bint ceil_mode, count_padding
+        int64_t divisor
+
+    fc_pool fc_pool_default(fc_dtype dtype, fc_pool_kind kind)
+    fc_status fc_pool_out_size(const fc_pool *pool, int64_t *out_size)
+    fc_status fc_pool_run(const fc_pool *pool, const fc_tensor *x, const fc_tensor *out, int threads)
     int fc_algorithm_count()
     const char *fc_algorithm_name(int index)
     int fc_kernel_count()
@@ -143,6 +163,19 @@ cdef extern from "fastconv.h" nogil:
     int fc_get_num_threads()
     const char *fc_last_error()
     const char *fc_version()
+
+
+cdef extern from *:
+    """
+    #if defined(__clang__)
+    #define FC_COMPILER "clang " __clang_version__
+    #elif defined(__GNUC__)
+    #define FC_COMPILER "gcc " __VERSION__
+    #else
+    #define FC_COMPILER "unknown"
+    #endif
+    """
+    const char *FC_COMPILER
 
 
 # The words of the Python interface and the numbers C knows them by.
@@ -444,6 +477,45 @@ cdef class Weights:
         return fc_weights_bytes(self.weights)
 
 
+cdef class Pool:
+    """Windows of one shape of x reduced to their maximum or mean."""
+
+    cdef fc_pool pool
+    cdef int rank
+    cdef readonly tuple out_size
+
+    def __cinit__(
+        self, *, dtype, maximum, rank, batch, channels, in_size, kernel, stride, padding, dilation,
+        ceil_mode=False, count_padding=True, divisor=0,
+    ):
+        cdef int64_t out_size[3]
+        cdef int axis
+        self.rank = rank
+        self.pool = fc_pool_default(DTYPES[dtype], FC_POOL_MAX if maximum else FC_POOL_MEAN)
+        self.pool.batch, self.pool.channels = batch, channels
+        spatial(self.pool.in_size, in_size, self.rank)
+        spatial(self.pool.kernel, kernel, self.rank)
+        spatial(self.pool.stride, stride, self.rank)
+        spatial(self.pool.padding, padding, self.rank)
+        spatial(self.pool.dilation, dilation, self.rank)
+        self.pool.ceil_mode, self.pool.count_padding = ceil_mode, count_padding
+        self.pool.divisor = divisor
+        check(fc_pool_out_size(&self.pool, out_size))
+        self.out_size = tuple([out_size[3 - self.rank + axis] for axis in range(self.rank)])
+
+    def run(self, x, out, *, bint channels_last=False, int threads=0):
+        cdef fc_tensor x_tensor, out_tensor
+        cdef fc_status status
+        cdef _View x_view = _View(), out_view = _View()
+        x_view.hold(x, False, "x")
+        out_view.hold(out, True, "out")
+        x_tensor = x_view.tensor(self.rank, channels_last)
+        out_tensor = out_view.tensor(self.rank, channels_last)
+        with nogil:
+            status = fc_pool_run(&self.pool, &x_tensor, &out_tensor, threads)
+        check(status)
+
+
 # Threads one call in this context may use; 0 where only the setting of the process counts.
 threads_here = ContextVar("fastconv_num_threads", default=0)
 
@@ -643,3 +715,8 @@ def get_num_threads():
 
 def version():
     return fc_version().decode()
+
+
+def compiler():
+    """The compiler of this build and its version."""
+    return FC_COMPILER.decode().strip()

@@ -7,7 +7,6 @@ may call one object; two that meet a new shape at once may both plan it, and one
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Callable
 from functools import lru_cache
 from typing import Any
@@ -28,7 +27,7 @@ from fastconv._convolve import (
 )
 from fastconv._options import Activation, LayoutName, PaddingMode, Precision
 from fastconv._padding import IntOrTuple, Padding, Pairs
-from fastconv.plan import Plan
+from fastconv.plan import Plan, as_shape
 
 __all__ = ["Conv"]
 
@@ -212,7 +211,7 @@ algorithm
         >>> plan.out_shape, plan.flops
         ((1, 8, 30, 30), 388800.0)
         """
-        return Plan(self._problem, _as_shape(x_shape), bool(residual))
+        return Plan(self._problem, as_shape(x_shape), bool(residual))
 
     @property
     def weight(self) -> np.ndarray:
@@ -299,7 +298,7 @@ algorithm
         parts = [f"{self.in_channels} -> {self.out_channels}", f"kernel={self.kernel_size}"]
         defaults: dict[str, Any] = {
             "stride": one,
-            "padding": tuple(zip(none, none)),
+            "padding": tuple(zip(none, none, strict=True)),
             "dilation": one,
             "groups": 1,
             "transposed": False,
@@ -330,13 +329,3 @@ def _restored(problem: Problem, weight: np.ndarray, bias: np.ndarray | None, fli
         bias.flags.writeable = False
     conv._set_up(Problem(*problem), weight, bias, flip)
     return conv
-
-
-def _as_shape(x_shape: Any) -> tuple[int, ...]:
-    try:
-        shape = tuple(operator.index(size) for size in x_shape)
-    except TypeError:
-        raise TypeError(f"x_shape must be a sequence of ints, got {x_shape!r}") from None
-    if any(size < 0 for size in shape):
-        raise ValueError(f"x_shape must have no negative size, got {shape}")
-    return shape

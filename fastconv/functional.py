@@ -23,11 +23,6 @@ __all__ = [
     "conv_transpose1d",
     "conv_transpose2d",
     "conv_transpose3d",
-    "deform_conv2d",
-    "depthwise_conv1d",
-    "depthwise_conv2d",
-    "depthwise_conv3d",
-    "separable_conv2d",
 ]
 
 

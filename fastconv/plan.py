@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+import operator
+from typing import Any, NamedTuple
 
 from fastconv._convolve import Problem, make_plan
 
-__all__ = ["Candidate", "Plan"]
+__all__ = ["Candidate", "Plan", "as_shape"]
 
 
 class Candidate(NamedTuple):
@@ -117,3 +118,14 @@ def _bytes(count: int) -> str:
     if count < 1 << 10:
         return f"{count} B"
     return f"{count / 1024:.4g} KiB" if count < 1 << 20 else f"{count / 2**20:.4g} MiB"
+
+
+def as_shape(x_shape: Any, name: str = "x_shape") -> tuple[int, ...]:
+    """A shape given as any sequence of ints."""
+    try:
+        shape = tuple(operator.index(size) for size in x_shape)
+    except TypeError:
+        raise TypeError(f"{name} must be a sequence of ints, got {x_shape!r}") from None
+    if any(size < 0 for size in shape):
+        raise ValueError(f"{name} must have no negative size, got {shape}")
+    return shape

@@ -158,7 +158,7 @@ typedef struct fc_plan_info {
 typedef struct fc_candidate {
     const char *algorithm;
     const char *kernel;
-    double estimated_seconds;
+    double estimated_seconds; /* one thread, whole batch */
     const char *rejected; /* NULL when it can run, else one sentence */
 } fc_candidate;
 
@@ -194,6 +194,32 @@ FC_API void fc_weights_free(fc_weights *weights);
  * small). out must not overlap x; it may be residual itself. */
 FC_API fc_status fc_plan_run(const fc_plan *plan, const fc_weights *weights,
                              const fc_tensors *tensors, int threads);
+
+/* Pooling: every window of x reduced to its largest value (NaN when it holds one) or its mean. The same on every
+ * channel; sizes for three spatial axes as above; padding on both sides, at most half the window. */
+typedef enum fc_pool_kind {
+    FC_POOL_MAX = 0,
+    FC_POOL_MEAN = 1,
+} fc_pool_kind;
+
+typedef struct fc_pool {
+    fc_dtype dtype;
+    fc_pool_kind kind;
+    int64_t batch, channels;
+    int64_t in_size[FC_MAX_SPATIAL];
+    int64_t kernel[FC_MAX_SPATIAL];
+    int64_t stride[FC_MAX_SPATIAL];
+    int64_t dilation[FC_MAX_SPATIAL];
+    int64_t padding[FC_MAX_SPATIAL];
+    bool ceil_mode;         /* a window may begin in x and end after the padding */
+    bool count_padding;     /* mean only: padding counts as zeros, what lies past it does not count */
+    int64_t divisor;        /* mean only: divide by this instead; 0 for the count of the window */
+} fc_pool;
+
+FC_API fc_pool fc_pool_default(fc_dtype dtype, fc_pool_kind kind);
+FC_API fc_status fc_pool_out_size(const fc_pool *pool, int64_t out_size[FC_MAX_SPATIAL]);
+/* out must not overlap x; threads as for fc_plan_run. */
+FC_API fc_status fc_pool_run(const fc_pool *pool, const fc_tensor *x, const fc_tensor *out, int threads);
 
 FC_API int fc_algorithm_count(void);
 FC_API const char *fc_algorithm_name(int index);

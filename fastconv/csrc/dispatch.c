@@ -24,8 +24,26 @@ typedef struct choice {
     bool found;           /* the name exists for this dtype and CPU */
 } choice;
 
-/* Walks the rows; `visit` sees each algorithm's candidate once. */
-static choice choose(const fc_part *part, const char *wanted, fc_plan *record) {
+/* Adds what a kernel says about one part to what it said about the plan's parts before. A stride phase without
+ * taps is no ground for rejection: choose_for_part gives it to another kernel. */
+static void note(fc_plan *plan, const fc_part *part, const fc_kernel *kernel, double seconds, const char *why) {
+    fc_candidate *known = plan->candidates;
+    fc_candidate *end = known + plan->candidate_count;
+    while (known < end && known->kernel != kernel->name)
+        known++;
+    if (known == end) {
+        if (plan->candidate_count == FC_MAX_CANDIDATES)
+            return;
+        plan->candidate_count++;
+        *known = (fc_candidate){kernel->algorithm, kernel->name, 0, NULL};
+    }
+    known->estimated_seconds += seconds * (double)plan->problem.batch;
+    if (why != NULL && part->taps > 0)
+        known->rejected = why;
+}
+
+/* Walks the rows, each algorithm's widest kernel once. */
+static choice choose(const fc_part *part, const char *wanted, fc_plan *plan) {
     choice best = {NULL, 0, NULL, false};
     const char *dtype = dtype_names[part->problem.dtype];
     const char *seen[FC_MAX_CANDIDATES];
@@ -45,9 +63,8 @@ static choice choose(const fc_part *part, const char *wanted, fc_plan *record) {
             seen[seen_count++] = kernel->algorithm;
         const char *why = kernel->rejects(part);
         double seconds = why ? 0 : kernel->seconds(part, fc_cpu_machine());
-        if (record != NULL && record->candidate_count < FC_MAX_CANDIDATES)
-            record->candidates[record->candidate_count++] =
-                (fc_candidate){kernel->algorithm, kernel->name, seconds, why};
+        if (plan != NULL)
+            note(plan, part, kernel, seconds, why);
         if (asked)
             best.found = true;
         if (why != NULL) {
@@ -65,8 +82,8 @@ static choice choose(const fc_part *part, const char *wanted, fc_plan *record) {
 
 /* A stride phase that no tap reaches holds only bias, residual and activation; an algorithm that needs
  * taps leaves such a phase to whichever kernel takes it. */
-static choice choose_for_part(const fc_part *part, const char *algorithm, fc_plan *record) {
-    choice got = choose(part, algorithm, record);
+static choice choose_for_part(const fc_part *part, const char *algorithm, fc_plan *plan) {
+    choice got = choose(part, algorithm, plan);
     if (got.kernel == NULL && got.rejected != NULL && part->taps == 0)
         got = choose(part, "auto", NULL);
     return got;
@@ -76,7 +93,7 @@ fc_status fc_dispatch(fc_plan *plan, const char *algorithm) {
     const fc_machine *machine = fc_cpu_machine();
     for (int index = 0; index < plan->part_count; index++) {
         fc_part *part = &plan->parts[index];
-        choice got = choose_for_part(part, algorithm, index == 0 ? plan : NULL);
+        choice got = choose_for_part(part, algorithm, plan);
         if (got.kernel == NULL) {
             if (got.rejected != NULL)
                 return fc_fail(FC_UNSUPPORTED, "algorithm: '%s' cannot run this: %s", algorithm, got.rejected);

@@ -115,7 +115,7 @@ fc_status fc_problem_check(const fc_problem *p, int64_t out_size[FC_MAX_SPATIAL]
     fc_status status = check_channels(p);
     if (status != FC_OK)
         return status;
-    if (p->pad_mode != FC_PAD_ZEROS && p->operation != FC_CONV)
+    if (p->pad_mode != FC_PAD_ZEROS && p->operation != FC_CONV && p->operation != FC_CONV_SEPARABLE)
         return fc_fail(FC_UNSUPPORTED, "padding_mode: this operation knows only zeros");
     int64_t in_elements = p->in_ch, out_elements = p->out_ch, weight_elements;
     if (!mul_fits(p->in_ch / p->groups, p->out_ch, &weight_elements) ||

@@ -10,12 +10,16 @@
  *   s_load s_store   one stor from and to real
  *   v_zero v_set1 v_add v_sub v_mul v_div v_fma(a, b, c) = a * b + c
  *   v_max v_min      the second operand when either is NaN
+ *   v_max_nan        NaN when either is
  *   v_select_neg(x, a, b)  a in lanes where x < 0, else b (also for NaN)
  *   v_round v_pow2   nearest whole number; 2 to a whole number in the exponent range
  *   v_abs v_reduce_max
  *   v_deinterleave(a, b, &even, &odd)  the 2 * VL values a, b parted by parity
  *   lane_index v_lanes(int32_t[VL]) v_permute(a, lanes)  lane i of the result is lane lanes[i] of a
  *   v_transpose(rows)  a square of VL vectors, in place
+ *   v_any_nan(a)     whether some lane is NaN
+ *   v_deinterleave2 v_deinterleave4 (p, out)  out[j] lane i = p[i * 2 + j] (4); v_interleave2 v_interleave4
+ *                    (p, in) write it back
  *   FC_FN(name)      name_<dtype>_<isa>; FC_NAME(algorithm) the printed kernel name
  *
  * The tile constants say what fits the registers: TILE_ROWS x TILE_VECS accumulators.

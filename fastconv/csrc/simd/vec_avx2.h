@@ -28,6 +28,9 @@ FC_INLINE vec v_div(vec a, vec b) { return _mm256_div_pd(a, b); }
 FC_INLINE vec v_fma(vec a, vec b, vec c) { return _mm256_fmadd_pd(a, b, c); }
 FC_INLINE vec v_max(vec a, vec b) { return _mm256_max_pd(a, b); }
 FC_INLINE vec v_min(vec a, vec b) { return _mm256_min_pd(a, b); }
+FC_INLINE vec v_max_nan(vec a, vec b) {
+    return _mm256_blendv_pd(_mm256_max_pd(a, b), a, _mm256_cmp_pd(a, a, _CMP_UNORD_Q));
+}
 FC_INLINE vec v_select_neg(vec x, vec a, vec b) {
     return _mm256_blendv_pd(b, a, _mm256_cmp_pd(x, v_zero(), _CMP_LT_OQ));
 }
@@ -59,6 +62,29 @@ FC_INLINE void v_transpose(vec rows[VL]) {
     rows[2] = _mm256_permute2f128_pd(a, c, 0x31);
     rows[3] = _mm256_permute2f128_pd(b, d, 0x31);
 }
+FC_INLINE int v_any_nan(vec a) { return _mm256_movemask_pd(_mm256_cmp_pd(a, a, _CMP_UNORD_Q)) != 0; }
+FC_INLINE void v_deinterleave2(const real *p, vec out[2]) {
+    vec a = _mm256_insertf128_pd(_mm256_castpd128_pd256(_mm_loadu_pd(p)), _mm_loadu_pd(p + 4), 1);
+    vec b = _mm256_insertf128_pd(_mm256_castpd128_pd256(_mm_loadu_pd(p + 2)), _mm_loadu_pd(p + 6), 1);
+    out[0] = _mm256_unpacklo_pd(a, b);
+    out[1] = _mm256_unpackhi_pd(a, b);
+}
+FC_INLINE void v_interleave2(real *p, const vec in[2]) {
+    vec low = _mm256_unpacklo_pd(in[0], in[1]), high = _mm256_unpackhi_pd(in[0], in[1]);
+    v_store(p, _mm256_permute2f128_pd(low, high, 0x20));
+    v_store(p + VL, _mm256_permute2f128_pd(low, high, 0x31));
+}
+FC_INLINE void v_deinterleave4(const real *p, vec out[4]) {
+    for (int i = 0; i < 4; i++)
+        out[i] = v_load(p + i * VL);
+    v_transpose(out);
+}
+FC_INLINE void v_interleave4(real *p, const vec in[4]) {
+    vec rows[4] = {in[0], in[1], in[2], in[3]};
+    v_transpose(rows);
+    for (int i = 0; i < 4; i++)
+        v_store(p + i * VL, rows[i]);
+}
 #else
 #define VL 8
 typedef __m256 vec;
@@ -78,6 +104,9 @@ FC_INLINE vec v_div(vec a, vec b) { return _mm256_div_ps(a, b); }
 FC_INLINE vec v_fma(vec a, vec b, vec c) { return _mm256_fmadd_ps(a, b, c); }
 FC_INLINE vec v_max(vec a, vec b) { return _mm256_max_ps(a, b); }
 FC_INLINE vec v_min(vec a, vec b) { return _mm256_min_ps(a, b); }
+FC_INLINE vec v_max_nan(vec a, vec b) {
+    return _mm256_blendv_ps(_mm256_max_ps(a, b), a, _mm256_cmp_ps(a, a, _CMP_UNORD_Q));
+}
 FC_INLINE vec v_select_neg(vec x, vec a, vec b) {
     return _mm256_blendv_ps(b, a, _mm256_cmp_ps(x, v_zero(), _CMP_LT_OQ));
 }
@@ -110,6 +139,43 @@ FC_INLINE void v_transpose(vec rows[VL]) {
         rows[i] = _mm256_permute2f128_ps(t[i], t[i + 4], 0x20);
         rows[i + 4] = _mm256_permute2f128_ps(t[i], t[i + 4], 0x31);
     }
+}
+FC_INLINE int v_any_nan(vec a) { return _mm256_movemask_ps(_mm256_cmp_ps(a, a, _CMP_UNORD_Q)) != 0; }
+/* p[0..3] and p[shift..shift+3] in the two halves */
+FC_INLINE vec fc_load_halves(const real *p, int shift) {
+    return _mm256_insertf128_ps(_mm256_castps128_ps256(_mm_loadu_ps(p)), _mm_loadu_ps(p + shift), 1);
+}
+FC_INLINE void v_deinterleave2(const real *p, vec out[2]) {
+    vec a = fc_load_halves(p, 8), b = fc_load_halves(p + 4, 8);
+    out[0] = _mm256_shuffle_ps(a, b, 0x88);
+    out[1] = _mm256_shuffle_ps(a, b, 0xdd);
+}
+FC_INLINE void v_interleave2(real *p, const vec in[2]) {
+    vec low = _mm256_unpacklo_ps(in[0], in[1]), high = _mm256_unpackhi_ps(in[0], in[1]);
+    v_store(p, _mm256_permute2f128_ps(low, high, 0x20));
+    v_store(p + VL, _mm256_permute2f128_ps(low, high, 0x31));
+}
+/* A transpose of 4 x 4 in each half. */
+FC_INLINE void fc_transpose4(const vec in[4], vec out[4]) {
+    vec a = _mm256_unpacklo_ps(in[0], in[1]), b = _mm256_unpackhi_ps(in[0], in[1]);
+    vec c = _mm256_unpacklo_ps(in[2], in[3]), d = _mm256_unpackhi_ps(in[2], in[3]);
+    out[0] = _mm256_shuffle_ps(a, c, 0x44);
+    out[1] = _mm256_shuffle_ps(a, c, 0xee);
+    out[2] = _mm256_shuffle_ps(b, d, 0x44);
+    out[3] = _mm256_shuffle_ps(b, d, 0xee);
+}
+FC_INLINE void v_deinterleave4(const real *p, vec out[4]) {
+    vec rows[4] = {fc_load_halves(p, 16), fc_load_halves(p + 4, 16), fc_load_halves(p + 8, 16),
+                   fc_load_halves(p + 12, 16)};
+    fc_transpose4(rows, out);
+}
+FC_INLINE void v_interleave4(real *p, const vec in[4]) {
+    vec rows[4];
+    fc_transpose4(in, rows);
+    v_store(p, _mm256_permute2f128_ps(rows[0], rows[1], 0x20));
+    v_store(p + VL, _mm256_permute2f128_ps(rows[2], rows[3], 0x20));
+    v_store(p + 2 * VL, _mm256_permute2f128_ps(rows[0], rows[1], 0x31));
+    v_store(p + 3 * VL, _mm256_permute2f128_ps(rows[2], rows[3], 0x31));
 }
 #endif
 FC_INLINE real v_reduce_max(vec a) {

@@ -24,6 +24,9 @@ FC_INLINE vec v_div(vec a, vec b) { return _mm512_div_pd(a, b); }
 FC_INLINE vec v_fma(vec a, vec b, vec c) { return _mm512_fmadd_pd(a, b, c); }
 FC_INLINE vec v_max(vec a, vec b) { return _mm512_max_pd(a, b); }
 FC_INLINE vec v_min(vec a, vec b) { return _mm512_min_pd(a, b); }
+FC_INLINE vec v_max_nan(vec a, vec b) {
+    return _mm512_mask_blend_pd(_mm512_cmp_pd_mask(a, a, _CMP_UNORD_Q), _mm512_max_pd(a, b), a);
+}
 FC_INLINE vec v_select_neg(vec x, vec a, vec b) {
     return _mm512_mask_blend_pd(_mm512_cmp_pd_mask(x, v_zero(), _CMP_LT_OQ), b, a);
 }
@@ -58,6 +61,37 @@ FC_INLINE void v_transpose(vec rows[VL]) {
         rows[i + 6] = _mm512_shuffle_f64x2(ab_odd, cd_odd, 0xdd);
     }
 }
+FC_INLINE int v_any_nan(vec a) { return _mm512_cmp_pd_mask(a, a, _CMP_UNORD_Q) != 0; }
+FC_INLINE vec fc_pick(vec a, vec b, int i0, int i1, int i2, int i3, int i4, int i5, int i6, int i7) {
+    return _mm512_permutex2var_pd(a, _mm512_setr_epi64(i0, i1, i2, i3, i4, i5, i6, i7), b);
+}
+FC_INLINE void v_deinterleave2(const real *p, vec out[2]) {
+    vec a = v_load(p), b = v_load(p + VL);
+    out[0] = fc_pick(a, b, 0, 2, 4, 6, 8, 10, 12, 14);
+    out[1] = fc_pick(a, b, 1, 3, 5, 7, 9, 11, 13, 15);
+}
+FC_INLINE void v_interleave2(real *p, const vec in[2]) {
+    v_store(p, fc_pick(in[0], in[1], 0, 8, 1, 9, 2, 10, 3, 11));
+    v_store(p + VL, fc_pick(in[0], in[1], 4, 12, 5, 13, 6, 14, 7, 15));
+}
+FC_INLINE void v_deinterleave4(const real *p, vec out[4]) {
+    vec a = v_load(p), b = v_load(p + VL), c = v_load(p + 2 * VL), d = v_load(p + 3 * VL);
+    for (int j = 0; j < 4; j += 2) { /* streams j and j + 1, of a pair of vectors, in one vector's halves */
+        vec low = fc_pick(a, b, j, j + 4, j + 8, j + 12, j + 1, j + 5, j + 9, j + 13);
+        vec high = fc_pick(c, d, j, j + 4, j + 8, j + 12, j + 1, j + 5, j + 9, j + 13);
+        out[j] = _mm512_shuffle_f64x2(low, high, 0x44);
+        out[j + 1] = _mm512_shuffle_f64x2(low, high, 0xee);
+    }
+}
+FC_INLINE void v_interleave4(real *p, const vec in[4]) {
+    for (int half = 0; half < 2; half++) {
+        int k = 4 * half;
+        vec ab = fc_pick(in[0], in[1], k, k + 8, k + 1, k + 9, k + 2, k + 10, k + 3, k + 11);
+        vec cd = fc_pick(in[2], in[3], k, k + 8, k + 1, k + 9, k + 2, k + 10, k + 3, k + 11);
+        v_store(p + 2 * half * VL, fc_pick(ab, cd, 0, 1, 8, 9, 2, 3, 10, 11));
+        v_store(p + (2 * half + 1) * VL, fc_pick(ab, cd, 4, 5, 12, 13, 6, 7, 14, 15));
+    }
+}
 #else
 #define VL 16
 typedef __m512 vec;
@@ -75,6 +109,9 @@ FC_INLINE vec v_div(vec a, vec b) { return _mm512_div_ps(a, b); }
 FC_INLINE vec v_fma(vec a, vec b, vec c) { return _mm512_fmadd_ps(a, b, c); }
 FC_INLINE vec v_max(vec a, vec b) { return _mm512_max_ps(a, b); }
 FC_INLINE vec v_min(vec a, vec b) { return _mm512_min_ps(a, b); }
+FC_INLINE vec v_max_nan(vec a, vec b) {
+    return _mm512_mask_blend_ps(_mm512_cmp_ps_mask(a, a, _CMP_UNORD_Q), _mm512_max_ps(a, b), a);
+}
 FC_INLINE vec v_select_neg(vec x, vec a, vec b) {
     return _mm512_mask_blend_ps(_mm512_cmp_ps_mask(x, v_zero(), _CMP_LT_OQ), b, a);
 }
@@ -111,6 +148,52 @@ FC_INLINE void v_transpose(vec rows[VL]) {
         rows[i + 4] = _mm512_shuffle_f32x4(ab_odd, cd_odd, 0x88);
         rows[i + 8] = _mm512_shuffle_f32x4(ab, cd, 0xdd);
         rows[i + 12] = _mm512_shuffle_f32x4(ab_odd, cd_odd, 0xdd);
+    }
+}
+FC_INLINE int v_any_nan(vec a) { return _mm512_cmp_ps_mask(a, a, _CMP_UNORD_Q) != 0; }
+/* out lane i = (a, b)[first + i * step], the second half of the lanes from first + shift on. */
+FC_INLINE vec fc_pick(vec a, vec b, int first, int step, int shift) {
+    int i = first, j = first + shift;
+    return _mm512_permutex2var_ps(
+        a,
+        _mm512_setr_epi32(i, i + step, i + 2 * step, i + 3 * step, i + 4 * step, i + 5 * step, i + 6 * step,
+                          i + 7 * step, j, j + step, j + 2 * step, j + 3 * step, j + 4 * step, j + 5 * step,
+                          j + 6 * step, j + 7 * step),
+        b);
+}
+FC_INLINE vec fc_zip(vec a, vec b, int i) {
+    return _mm512_permutex2var_ps(a,
+                                  _mm512_setr_epi32(i, i + 16, i + 1, i + 17, i + 2, i + 18, i + 3, i + 19, i + 4,
+                                                    i + 20, i + 5, i + 21, i + 6, i + 22, i + 7, i + 23),
+                                  b);
+}
+FC_INLINE vec fc_zip_pairs(vec a, vec b, int i) {
+    return _mm512_castpd_ps(
+        _mm512_permutex2var_pd(_mm512_castps_pd(a), _mm512_setr_epi64(i, i + 8, i + 1, i + 9, i + 2, i + 10, i + 3, i + 11),
+                               _mm512_castps_pd(b)));
+}
+FC_INLINE void v_deinterleave2(const real *p, vec out[2]) {
+    vec a = v_load(p), b = v_load(p + VL);
+    out[0] = fc_pick(a, b, 0, 2, 16);
+    out[1] = fc_pick(a, b, 1, 2, 16);
+}
+FC_INLINE void v_interleave2(real *p, const vec in[2]) {
+    v_store(p, fc_zip(in[0], in[1], 0));
+    v_store(p + VL, fc_zip(in[0], in[1], 8));
+}
+FC_INLINE void v_deinterleave4(const real *p, vec out[4]) {
+    vec a = v_load(p), b = v_load(p + VL), c = v_load(p + 2 * VL), d = v_load(p + 3 * VL);
+    for (int j = 0; j < 4; j += 2) { /* streams j and j + 1, of a pair of vectors, in one vector's halves */
+        vec low = fc_pick(a, b, j, 4, 1), high = fc_pick(c, d, j, 4, 1);
+        out[j] = _mm512_shuffle_f32x4(low, high, 0x44);
+        out[j + 1] = _mm512_shuffle_f32x4(low, high, 0xee);
+    }
+}
+FC_INLINE void v_interleave4(real *p, const vec in[4]) {
+    for (int half = 0; half < 2; half++) {
+        vec ab = fc_zip(in[0], in[1], 8 * half), cd = fc_zip(in[2], in[3], 8 * half);
+        v_store(p + 2 * half * VL, fc_zip_pairs(ab, cd, 0));
+        v_store(p + (2 * half + 1) * VL, fc_zip_pairs(ab, cd, 4));
     }
 }
 #endif

@@ -43,6 +43,7 @@ FC_INLINE vec v_blend(vec_bits mask, vec a, vec b) {
 }
 FC_INLINE vec v_max(vec a, vec b) { return v_blend(a > b, a, b); }
 FC_INLINE vec v_min(vec a, vec b) { return v_blend(a < b, a, b); }
+FC_INLINE vec v_max_nan(vec a, vec b) { return v_blend((a > b) | (a != a), a, b); }
 FC_INLINE vec v_select_neg(vec x, vec a, vec b) { return v_blend(x < v_zero(), a, b); }
 FC_INLINE vec v_abs(vec a) { return (vec)((vec_bits)a & ~((vec_bits){0} + FC_SIGN_BIT)); }
 FC_INLINE vec v_round(vec a) {
@@ -68,6 +69,29 @@ FC_INLINE real v_reduce_max(vec a) {
         most = a[i] > most ? a[i] : most;
     return most;
 }
+FC_INLINE int v_any_nan(vec a) {
+    int found = 0;
+    for (int i = 0; i < VL; i++)
+        found |= a[i] != a[i];
+    return found;
+}
+FC_INLINE void fc_deinterleave(const real *p, vec *out, int step) {
+    for (int j = 0; j < step; j++) {
+        vec a = v_zero();
+        for (int i = 0; i < VL; i++)
+            a[i] = p[i * step + j];
+        out[j] = a;
+    }
+}
+FC_INLINE void fc_interleave(real *p, const vec *in, int step) {
+    for (int j = 0; j < step; j++)
+        for (int i = 0; i < VL; i++)
+            p[i * step + j] = in[j][i];
+}
+FC_INLINE void v_deinterleave2(const real *p, vec out[2]) { fc_deinterleave(p, out, 2); }
+FC_INLINE void v_deinterleave4(const real *p, vec out[4]) { fc_deinterleave(p, out, 4); }
+FC_INLINE void v_interleave2(real *p, const vec in[2]) { fc_interleave(p, in, 2); }
+FC_INLINE void v_interleave4(real *p, const vec in[4]) { fc_interleave(p, in, 4); }
 
 FC_INLINE void v_deinterleave(vec a, vec b, vec *even, vec *odd) {
     for (int i = 0; i < VL / 2; i++) {

@@ -67,8 +67,8 @@ FC_INLINE fc_run_source fc_run_of(const fc_part *part, const fc_tensor *x, fc_pi
     run.q = pixel.w * width->stride + kw * width->dilation;
     int64_t first = width->pad_before - run.q; /* smallest i * stride inside x */
     int64_t last = first + width->in - 1;      /* largest */
-    run.begin = first <= 0 ? 0 : (first + width->stride - 1) / width->stride;
-    run.end = last < 0 ? 0 : last / width->stride + 1;
+    run.begin = first <= 0 ? 0 : fc_quotient(first + width->stride - 1, width->stride);
+    run.end = last < 0 ? 0 : (last >= count * width->stride ? count : fc_quotient(last, width->stride) + 1);
     if (run.end > count)
         run.end = count;
     if (run.begin > run.end)
@@ -81,7 +81,7 @@ static __attribute__((unused)) void fc_load_columns(const fc_call *call, int64_t
                                           int64_t k_begin, int64_t k_end, int64_t width, real *panel) {
     const fc_part *part = call->part;
     const fc_tensor *x = &call->tensors.x;
-    int64_t taps = part->taps, kh_count = part->axis[1].kernel, kw_count = part->axis[2].kernel;
+    int64_t taps = part->taps;
     int64_t c_begin = k_begin / taps, c_end = (k_end + taps - 1) / taps;
     const stor *image = (const stor *)x->data + n * x->stride[0] + group * part->group_in_ch * x->stride[1];
     fc_pixel pixel = fc_pixel_at(part, first);
@@ -89,14 +89,20 @@ static __attribute__((unused)) void fc_load_columns(const fc_call *call, int64_t
         int64_t run_count = part->axis[2].out - pixel.w;
         if (run_count > count - lane)
             run_count = count - lane;
-        for (int64_t tap = 0; tap < taps; tap++) {
-            int64_t kw = tap % kw_count, kh = tap / kw_count % kh_count, kd = tap / kw_count / kh_count;
+        for (int64_t tap = 0, kd = 0, kh = 0, kw = 0; tap < taps; tap++) {
             fc_run_source run = fc_run_of(part, x, pixel, lane, run_count, kd, kh, kw);
             for (int64_t c = c_begin; c < c_end; c++) {
                 int64_t k = c * taps + tap;
                 if (k >= k_begin && k < k_end)
                     fc_load_run(&part->axis[2], &run, image + c * x->stride[1], x->stride[4],
                                 panel + (k - k_begin) * width + lane);
+            }
+            if (++kw == part->axis[2].kernel) {
+                kw = 0;
+                if (++kh == part->axis[1].kernel) {
+                    kh = 0;
+                    kd++;
+                }
             }
         }
         lane += run_count;

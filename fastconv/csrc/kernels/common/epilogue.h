@@ -109,21 +109,27 @@ FC_INLINE fc_bounds fc_bounds_of(const fc_problem *p) {
     }
 }
 
+/* Out of line: the exponentials would take every caller's registers. */
+static __attribute__((unused, noinline)) vec fc_activate_any(const fc_problem *p, vec x) { return fc_activate(p, x); }
+
 /* Finishes `count` sums that go to out, out + out_step, ... `bias` is one value for all of them (bias_step
- * 0), one each (1), or NULL; `residual` may be NULL. */
+ * 0), one each (1), or NULL; `residual` may be NULL. No activation and those that only clamp are two bounds. */
 FC_INLINE void fc_finish(const fc_problem *p, const real *sums, int64_t count, const real *bias, int bias_step,
                          const stor *residual, int64_t residual_step, stor *out, int64_t out_step) {
+    fc_bounds bounds = fc_bounds_of(p);
+    vec low = v_set1(bounds.low), high = v_set1(bounds.high);
+    vec shared = bias != NULL && bias_step == 0 ? v_set1(*bias) : v_set1((real)-0.0); /* x + -0 is x */
     for (int64_t lane = 0; lane < count; lane += VL) {
         int64_t n = count - lane < VL ? count - lane : VL;
         vec v = n == VL ? v_load(sums + lane) : v_loadn(sums + lane, n);
-        if (bias != NULL)
-            v = v_add(v, bias_step == 0 ? v_set1(*bias)
-                                        : (n == VL ? v_load(bias + lane) : v_loadn(bias + lane, n)));
+        v = v_add(v, shared);
+        if (bias != NULL && bias_step != 0)
+            v = v_add(v, n == VL ? v_load(bias + lane) : v_loadn(bias + lane, n));
         if (residual != NULL)
             v = v_add(v, residual_step != 1 ? v_loads_strided(residual + lane * residual_step, residual_step, n)
                          : n == VL          ? v_loads(residual + lane)
                                             : v_loadsn(residual + lane, n));
-        v = fc_activate(p, v);
+        v = bounds.only ? v_min(high, v_max(low, v)) : fc_activate_any(p, v);
         if (out_step != 1)
             v_stores_strided(out + lane * out_step, out_step, v, n);
         else if (n == VL)
@@ -138,10 +144,16 @@ typedef struct fc_pixel {
     int64_t d, h, w;
 } fc_pixel;
 
+/* a / b of non-negative values: a 64-bit division takes three times as long as the 32-bit one that nearly always
+ * serves. */
+FC_INLINE int64_t fc_quotient(int64_t a, int64_t b) {
+    return ((uint64_t)a | (uint64_t)b) >> 32 ? a / b : (int64_t)((uint32_t)a / (uint32_t)b);
+}
+
 FC_INLINE fc_pixel fc_pixel_at(const fc_part *part, int64_t index) {
     int64_t width = part->axis[2].out, height = part->axis[1].out;
-    int64_t row = index / width;
-    return (fc_pixel){row / height, row % height, index % width};
+    int64_t row = fc_quotient(index, width), depth = row < height ? 0 : fc_quotient(row, height);
+    return (fc_pixel){depth, row - depth * height, index - row * width};
 }
 
 /* To the start of the next output row. */
@@ -158,6 +170,11 @@ FC_INLINE int64_t fc_tensor_offset(const fc_tensor *t, int64_t n, int64_t c, fc_
            pixel.w * t->stride[4];
 }
 
+/* Whether the rows of a plane follow one another, so that pixels of several are one run. */
+FC_INLINE bool fc_rows_join(const fc_part *part, const fc_tensor *t) {
+    return t->data == NULL || t->stride[3] == part->axis[2].out * t->stride[4];
+}
+
 /* Stores a tile with pixels along the lanes: sums[row * sums_step + lane] is output channel channel +
  * row, pixel first + lane. */
 static __attribute__((unused)) void fc_store_pixel_lanes(const fc_call *call, int64_t n, int64_t channel, int64_t rows,
@@ -169,8 +186,11 @@ static __attribute__((unused)) void fc_store_pixel_lanes(const fc_call *call, in
     const real *bias = call->tensors.bias;
     fc_pixel pixel = fc_pixel_at(part, first);
     bool channels_dense = out->stride[1] == 1 && out->stride[4] != 1;
+    bool join = fc_rows_join(part, out) && fc_rows_join(part, residual);
     for (int64_t lane = 0; lane < count;) {
-        int64_t run = part->axis[2].out - pixel.w;
+        int64_t run = part->axis[2].out - pixel.w; /* to the end of the row, or of the plane */
+        if (join)
+            run += (part->axis[1].out - 1 - pixel.h) * part->axis[2].out;
         if (run > count - lane)
             run = count - lane;
         stor *to = (stor *)out->data + fc_tensor_offset(out, n, channel, pixel);
@@ -194,7 +214,9 @@ static __attribute__((unused)) void fc_store_pixel_lanes(const fc_call *call, in
                           to + row * out->stride[1], out->stride[4]);
         }
         lane += run;
-        pixel.w += run - 1;
+        if (lane == count)
+            break;
+        pixel.h += fc_quotient(pixel.w + run - 1, part->axis[2].out);
         fc_pixel_next_row(part, &pixel);
     }
 }

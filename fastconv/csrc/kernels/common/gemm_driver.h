@@ -45,7 +45,7 @@ FC_INLINE double fc_gemm_seconds(const fc_part *part, const fc_machine *machine,
     double rest = (double)(part->group_out_ch % TILE_ROWS);
     double row_loss = rest > 0 ? 0.5 * (TILE_ROWS - rest) : 0;
     double fma = (rows + row_loss) * reduction / (2 * 0.88);
-    double store = rows * (part->problem.out_channels_last ? 2.0 * VL : 3.0);
+    double store = rows * (part->problem.out_channels_last ? 2.5 * VL : 18.0);
     double cycles = groups * vectors * (fma + pack * reduction + store);
     return 2 * cycles / machine->vector_fma_rate[FC_PASTE(FC_ISA_, FC_ISA)];
 }

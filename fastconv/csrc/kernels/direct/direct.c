@@ -83,24 +83,46 @@ static double row_cycles(int64_t columns, int64_t runs, int64_t vecs) {
         double fma = pixels * (double)vecs / 2, loads = (pixels + (double)vecs) / 2;
         double issue = (pixels * (double)(vecs + 1) + (double)vecs + 4) / 4, most = fma > loads ? fma : loads;
         most = most > issue ? most : issue;
-        cycles += (double)count * (most > 4 ? most : 4) / (double)runs;
+        cycles += (double)count * (most > TILE_LATENCY ? most : TILE_LATENCY) / (double)runs;
     }
     return cycles;
 }
 
+/* Cycles to load every window once: a block of output channels past the first loads them again. */
+static double window_cycles(const fc_part *part, const fc_machine *machine) {
+    fc_part blocked = *part;
+    prepare(&blocked, machine);
+    const int64_t *block = blocked.block;
+    int64_t tasks = part->axis[0].out * divide_up(part->axis[1].out, block[ROWS]) *
+                    divide_up(part->axis[2].out, block[COLUMNS]) *
+                    divide_up(round_up(part->group_out_ch, VL), block[LANES]);
+    double positions = (double)window_elements(&blocked, block[ROWS], block[COLUMNS]) /
+                       (double)pixel_pitch(block[CHANNELS]);
+    double channels = (double)part->group_in_ch, vectors = channels / VL;
+    double chunks = (double)divide_up(part->group_in_ch, block[CHANNELS]);
+    double dense = chunks * 10 + vectors * 3;           /* copies of a few vectors */
+    double turned = channels <= 4 ? channels * 3 : 8 * (vectors < 1 ? 1 : vectors); /* squares, or one by one */
+    bool strided = window_axis_of(&part->axis[2], 2).unit > 1;
+    if (strided)
+        turned = channels * 2;
+    return (double)tasks * positions * (part->problem.x_channels_last ? dense : turned);
+}
+
 static double seconds(const fc_part *part, const fc_machine *machine) {
     double groups = (double)part->problem.groups, reduction = (double)part->reduction;
-    double rows = (double)(part->axis[0].out * part->axis[1].out);
+    double rows = (double)(part->axis[0].out * part->axis[1].out), pixels = (double)part->out_pixels;
     int64_t vectors = divide_up(part->group_out_ch, VL), pairs = vectors / BLOCK_VECS;
     int64_t columns = part->axis[2].out, runs = part->axis[1].out > 1 ? 2 : 1;
+    if (part->out_pixels == 0)
+        return 0;
     double step = (double)pairs * row_cycles(columns, runs, BLOCK_VECS);
     if (vectors % BLOCK_VECS)
         step += row_cycles(columns, runs, 1);
-    double tile = rows * step * reduction / 0.85;
-    bool channels_dense = part->problem.x_channels_last;
-    double read = (double)part->in_pixels * (double)part->group_in_ch / VL * (channels_dense ? 3.0 : 8.0);
-    double store = (double)part->out_pixels * (double)vectors * (part->problem.out_channels_last ? 6.0 : 12.0);
-    double cycles = groups * (tile + read + store);
+    double chunks = (double)divide_up(part->group_in_ch, chunk_channels(part));
+    double tile = rows * step * reduction / 0.88 + pixels * (double)vectors * chunks * 6;
+    double store = pixels * (part->problem.out_channels_last ? (double)(12 * divide_up(vectors, 2) + 5 * vectors)
+                                                             : 12.0 * (double)vectors);
+    double cycles = groups * (tile + window_cycles(part, machine) + store);
     return cycles / (machine->vector_fma_rate[FC_PASTE(FC_ISA_, FC_ISA)] / 2);
 }
 

@@ -13,14 +13,18 @@
 
 #include "simd/vec.h"
 
+/* TILE_LATENCY: cycles from one sum to the next; the portable vectors multiply and add one after the other. */
 #if FC_ISA_IS >= 3
 #define SEGMENT 7
+#define TILE_LATENCY 4
 #elif FC_ISA_IS == 2
 #define SEGMENT 3
+#define TILE_LATENCY 4
 #else
 #define SEGMENT 2
+#define TILE_LATENCY 8
 #endif
-enum { BLOCK_VECS = 2 };
+enum { BLOCK_VECS = 2, PREFETCH_STEPS = 32, LINE_VECS = 64 / sizeof(vec) };
 
 #define FC_UNROLL_TILE _Pragma("GCC unroll 16")
 
@@ -51,6 +55,8 @@ FC_INLINE void tile_body(const int runs, const int pixels, const int vecs, const
                 FC_UNROLL_TILE for (int v = 0; v < vecs; v++)
                     acc[r][v] = v_fma(value, weight[v], acc[r][v]);
             }
+            FC_UNROLL_TILE for (int v = 0; v < vecs; v += LINE_VECS)
+                __builtin_prefetch(weights + (PREFETCH_STEPS * vecs + v) * VL);
             weights += vecs * VL;
             p0++;
             p1++;

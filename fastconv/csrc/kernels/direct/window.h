@@ -54,12 +54,26 @@ typedef struct window {
     int64_t pixel_pitch;           /* elements between neighbouring positions along width */
 } window;
 
-/* `count` positions along width from padded coordinate q; `row` is x's row at channel 0 of the chunk. */
-static void load_positions(const fc_call *call, const window *win, const stor *row, int64_t q, int64_t count,
-                           real *to) {
+/* `count` positions `step` apart in x, all inside it. */
+static void copy_positions(const stor *from, int64_t step, int64_t channel_step, int64_t count, int64_t channels,
+                           real *to, int64_t pitch) {
+    if (channel_step == 1)
+        for (int64_t j = 0; j < count; j++)
+            fc_copy_run(to + j * pitch, from + j * step, 1, channels);
+    else if (step == 1 && channels > 4 && count > 2)
+        fc_transpose_x(from, channel_step, channels, count, to, pitch);
+    else
+        for (int64_t j = 0; j < count; j++)
+            for (int64_t c = 0; c < channels; c++)
+                to[j * pitch + c] = s_load(from + j * step + c * channel_step);
+}
+
+/* `count` positions along width from padded coordinate q, `channels` of them; `row` is x's row at the first. */
+static void load_positions(const fc_call *call, const window *win, const stor *row, int64_t channels, int64_t q,
+                           int64_t count, real *to) {
     const fc_axis *width = &call->part->axis[2];
     int64_t channel_step = call->tensors.x.stride[1], step = call->tensors.x.stride[4];
-    int64_t unit = win->axis[2].unit, pitch = win->pixel_pitch, channels = win->channels;
+    int64_t unit = win->axis[2].unit, pitch = win->pixel_pitch;
     int64_t before = width->pad_before - q; /* the first position inside x is the first with j * unit >= before */
     int64_t begin = before <= 0 ? 0 : (before + unit - 1) / unit;
     int64_t end = before + width->in <= 0 ? 0 : (before + width->in - 1) / unit + 1;
@@ -71,50 +85,77 @@ static void load_positions(const fc_call *call, const window *win, const stor *r
         if (j >= count)
             break;
         int64_t source = fc_axis_source(width, q + j * unit);
-        for (int64_t c = 0; c < channels; c++)
-            to[j * pitch + c] = source < 0 ? 0 : s_load(row + source * step + c * channel_step);
-    }
-    if (begin == end)
-        return;
-    const stor *from = row + (begin * unit - before) * step;
-    to += begin * pitch;
-    count = end - begin;
-    if (channel_step == 1)
-        for (int64_t j = 0; j < count; j++)
-            fc_copy_run(to + j * pitch, from + j * unit * step, 1, channels);
-    else if (unit * step == 1 && channels > 4 && count > 2)
-        fc_transpose_x(from, channel_step, channels, count, to, pitch);
-    else
-        for (int64_t j = 0; j < count; j++)
+        if (source < 0)
+            memset(to + j * pitch, 0, (size_t)channels * sizeof *to);
+        else
             for (int64_t c = 0; c < channels; c++)
-                to[j * pitch + c] = s_load(from + j * unit * step + c * channel_step);
+                to[j * pitch + c] = s_load(row + source * step + c * channel_step);
+    }
+    if (begin < end)
+        copy_positions(row + (begin * unit - before) * step, unit * step, channel_step, end - begin, channels,
+                       to + begin * pitch, pitch);
 }
 
-static void load_row(const fc_call *call, const window *win, const stor *row, real *to) {
+/* One row of the window; `row` NULL: padding. */
+static void load_row(const fc_call *call, const window *win, const stor *row, int64_t channels, real *to) {
     const window_axis *w = &win->axis[2];
-    if (row == NULL)
+    if (row == NULL && channels == win->channels)
         memset(to, 0, (size_t)(w->count * win->pixel_pitch) * sizeof *to);
+    else if (row == NULL)
+        for (int64_t position = 0; position < w->count; position++)
+            memset(to + position * win->pixel_pitch, 0, (size_t)channels * sizeof *to);
     else if (w->tap_pitch == w->dilation)
-        load_positions(call, win, row, win->first[2], w->count, to);
+        load_positions(call, win, row, channels, win->first[2], w->count, to);
     else
         for (int64_t position = 0; position < w->count; position += w->reach)
-            load_positions(call, win, row, win->first[2] + window_coordinate(w, position), w->reach,
+            load_positions(call, win, row, channels, win->first[2] + window_coordinate(w, position), w->reach,
                            to + position * win->pixel_pitch);
 }
 
-/* Fills the window from image n, input channels from `channel` on. */
-static void load_window(const fc_call *call, const window *win, int64_t n, int64_t channel, real *to) {
+/* How many rows of x from row `h` of the window on follow one another in x and in the window without padding
+ * between them, so that they are one run of positions. */
+static int64_t joined_rows(const fc_call *call, const window *win, int64_t h) {
+    const fc_axis *height = &call->part->axis[1], *width = &call->part->axis[2];
+    const window_axis *rows = &win->axis[1], *columns = &win->axis[2];
+    const fc_tensor *x = &call->tensors.x;
+    bool whole = win->first[2] == width->pad_before && columns->count == width->in && columns->unit == 1 &&
+                 columns->tap_pitch == columns->dilation && x->stride[3] == width->in * x->stride[4];
+    int64_t first = win->first[1] + window_coordinate(rows, h) - height->pad_before;
+    if (!whole || rows->unit != 1 || rows->tap_pitch != rows->dilation || first < 0 || first >= height->in)
+        return 1;
+    int64_t left = rows->count - h;
+    return left < height->in - first ? left : height->in - first;
+}
+
+/* Fills `channels` channels of the window from those `image` starts with. */
+static void load_planes(const fc_call *call, const window *win, const stor *image, int64_t channels, real *to) {
     const fc_part *part = call->part;
     const fc_tensor *x = &call->tensors.x;
-    const stor *image = (const stor *)x->data + n * x->stride[0] + channel * x->stride[1];
+    int64_t row_pitch = win->axis[2].count * win->pixel_pitch;
     for (int64_t d = 0; d < win->axis[0].count; d++) {
         int64_t at_d = fc_axis_source(&part->axis[0], win->first[0] + window_coordinate(&win->axis[0], d));
-        for (int64_t h = 0; h < win->axis[1].count; h++) {
+        for (int64_t h = 0, rows; h < win->axis[1].count; h += rows, to += rows * row_pitch) {
             int64_t at_h = fc_axis_source(&part->axis[1], win->first[1] + window_coordinate(&win->axis[1], h));
-            bool inside = at_d >= 0 && at_h >= 0;
-            load_row(call, win, inside ? image + at_d * x->stride[2] + at_h * x->stride[3] : NULL, to);
-            to += win->axis[2].count * win->pixel_pitch;
+            const stor *row = at_d < 0 || at_h < 0 ? NULL : image + at_d * x->stride[2] + at_h * x->stride[3];
+            rows = row == NULL ? 1 : joined_rows(call, win, h);
+            if (rows > 1)
+                copy_positions(row, x->stride[4], x->stride[1], rows * win->axis[2].count, channels, to,
+                               win->pixel_pitch);
+            else
+                load_row(call, win, row, channels, to);
         }
+    }
+}
+
+/* Fills the window from image n, input channels from `channel` on. Channels that are planes of x are taken a vector
+ * at a time, so that few planes are read at once and each in order. */
+static void load_window(const fc_call *call, const window *win, int64_t n, int64_t channel, real *to) {
+    const fc_tensor *x = &call->tensors.x;
+    const stor *image = (const stor *)x->data + n * x->stride[0] + channel * x->stride[1];
+    int64_t at_once = x->stride[1] == 1 || win->channels <= VL ? win->channels : VL;
+    for (int64_t c = 0; c < win->channels; c += at_once) {
+        int64_t channels = win->channels - c < at_once ? win->channels - c : at_once;
+        load_planes(call, win, image + c * x->stride[1], channels, to + c);
     }
 }
 

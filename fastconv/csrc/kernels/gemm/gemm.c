@@ -14,7 +14,11 @@ static const char *rejects(const fc_part *part) {
 
 static double seconds(const fc_part *part, const fc_machine *machine) {
     bool dense = !part->problem.x_channels_last && part->axis[2].stride == 1;
-    return fc_gemm_seconds(part, machine, dense ? 1.6 : 1.2 * VL);
+    /* Each output row of a panel is a run of its own, and its setup outweighs its few vectors. */
+    double runs = (double)(part->axis[0].out * part->axis[1].out) + (double)part->out_pixels / FC_PANEL_LANES;
+    double vectors = (double)fc_divide_up(part->out_pixels, VL);
+    double setup = vectors > 0 ? 28.0 * runs / vectors : 0;
+    return fc_gemm_seconds(part, machine, setup + (dense ? 3.0 : 1.6 * VL));
 }
 
 static size_t packed_bytes(const fc_part *part) {

@@ -1,0 +1,120 @@
+from collections.abc import Callable, Sequence
+from contextvars import ContextVar
+from typing import Any
+
+import numpy as np
+from typing_extensions import disjoint_base
+
+DTYPES: dict[str, int]
+OPERATIONS: dict[str, int]
+PADDING_MODES: dict[str, int]
+ACTIVATIONS: dict[str | None, int]
+PRECISIONS: dict[str, int]
+threads_here: ContextVar[int]
+
+@disjoint_base
+class Plan:
+    def __new__(
+        cls,
+        *,
+        dtype: str,
+        operation: str,
+        rank: int,
+        batch: int,
+        in_ch: int,
+        out_ch: int,
+        groups: int,
+        in_size: Sequence[int],
+        kernel: Sequence[int],
+        stride: Sequence[int],
+        dilation: Sequence[int],
+        padding: Sequence[tuple[int, int]],
+        output_padding: Sequence[int] | None = None,
+        padding_mode: str = "zeros",
+        activation: str | None = None,
+        activation_params: tuple[float, float] = (0.0, 0.0),
+        precision: str = "highest",
+        has_bias: bool = False,
+        has_residual: bool = False,
+        x_channels_last: bool = False,
+        out_channels_last: bool = False,
+        weights_unsafe: bool = False,
+        depth_multiplier: int = 1,
+        offset_groups: int = 1,
+        algorithm: str = "auto",
+    ) -> Plan: ...
+    @property
+    def algorithm(self) -> str: ...
+    @property
+    def kernel(self) -> str: ...
+    @property
+    def flops(self) -> float: ...
+    @property
+    def estimated_seconds(self) -> float: ...
+    @property
+    def workspace_bytes(self) -> int: ...
+    @property
+    def packed_bytes(self) -> int: ...
+    @property
+    def out_size(self) -> tuple[int, ...]: ...
+    def candidates(self) -> list[tuple[str, str, float, str | None]]: ...
+    def pack(
+        self, weight: np.ndarray, pointwise: np.ndarray | None = None, *, flip: bool = False
+    ) -> Weights: ...
+    def accepts(self, weights: Weights) -> bool: ...
+    def run(
+        self,
+        weights: Weights,
+        x: np.ndarray,
+        out: np.ndarray,
+        bias: np.ndarray | None = None,
+        residual: np.ndarray | None = None,
+        offset: np.ndarray | None = None,
+        mask: np.ndarray | None = None,
+        *,
+        channels_last: bool = False,
+        threads: int = 0,
+    ) -> None: ...
+
+@disjoint_base
+class Weights:
+    @property
+    def nbytes(self) -> int: ...
+
+@disjoint_base
+class Entry:
+    plan: Plan | None
+    weights: Weights | None
+    bias: np.ndarray | None
+    out_shape: tuple[int, ...]
+    def __init__(
+        self,
+        plan: Plan | None,
+        weights: Weights | None,
+        bias: np.ndarray | None,
+        out_shape: tuple[int, ...],
+    ) -> None: ...
+
+@disjoint_base
+class Engine:
+    def __init__(
+        self,
+        dtype: np.dtype[Any],
+        rank: int,
+        channels_last: bool,
+        find: Callable[[tuple[int, ...], bool, bool, bool], Entry],
+        read: Callable[[Any, str], np.ndarray],
+        check_out: Callable[[Any, np.ndarray, Any, tuple[int, ...] | None], bool | None],
+    ) -> None: ...
+    def __call__(
+        self, x: Any, residual: Any = None, out: np.ndarray | None = None
+    ) -> np.ndarray: ...
+
+def dense_channels(array: np.ndarray, rank: int, channels_last: bool) -> bool | None: ...
+def algorithms() -> list[str]: ...
+def kernels() -> list[tuple[str, bool]]: ...
+def cpu() -> dict[str, Any]: ...
+def set_num_threads(threads: int) -> None: ...
+def get_num_threads() -> int: ...
+def version() -> str: ...
+def compiler() -> str: ...

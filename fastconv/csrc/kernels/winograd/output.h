@@ -1,0 +1,174 @@
+/* From sums of products to out: the inverse transform, the tiles that must be summed directly, the epilogue.
+ *
+ * A NaN or infinity in one input of a tile reaches all its outputs, and large values overflow earlier than
+ * in a direct sum. Both leave an output, or its square, that is not finite; the tile is then summed anew
+ * from x and the original weights, for the rows of the panel at hand. Only the tile's own windows
+ * decide it, so no other output knows.
+ */
+#ifndef FC_WINOGRAD_OUTPUT_H
+#define FC_WINOGRAD_OUTPUT_H
+
+#include "kernels/winograd/input.h"
+
+/* One row's sums to finished lines; returns whether a lane went bad, and marks it. */
+FC_INLINE bool finish_row(const int tall, const int wide, int64_t vecs, const real *sums, real *to, real *bad) {
+    bool any = false;
+    const int window_w = wide ? WINDOW : 1, step_h = tall ? OUT_TILE : 1;
+    for (int64_t v = 0; v < vecs; v++) {
+        vec half[OUT_TILE][WINDOW], check = v_zero();
+        for (int j = 0; j < window_w; j++) {
+            vec m[WINDOW], y[OUT_TILE];
+            for (int i = 0; i < (tall ? WINDOW : 1); i++)
+                m[i] = v_load(sums + (i * window_w + j) * PANEL_LANES + v * VL);
+            if (tall)
+                tile_output(m, y);
+            else
+                y[0] = m[0];
+            for (int i = 0; i < step_h; i++)
+                half[i][j] = y[i];
+        }
+        for (int i = 0; i < step_h; i++) {
+            vec y[OUT_TILE];
+            if (wide) {
+                tile_output(half[i], y);
+                tile_join(to + i * FINISHED_PITCH + v * VL * OUT_TILE, y);
+            } else {
+                y[0] = half[i][0];
+                v_store(to + i * FINISHED_PITCH + v * VL, y[0]);
+            }
+            for (int j = 0; j < (wide ? OUT_TILE : 1); j++)
+                check = v_fma(y[j], y[j], check);
+        }
+        check = v_sub(check, check); /* NaN unless finite */
+        if (v_any_nan(check)) {
+            v_store(bad + v * VL, v_add(v_load(bad + v * VL), check));
+            any = true;
+        }
+    }
+    return any;
+}
+
+typedef struct output_job {
+    const input_job *in;
+    const fc_call *call;
+    const real *direct_weights; /* of the group: [panel of rows][step][tap][row] */
+    int64_t n, group, lanes;
+} output_job;
+
+/* The window of one tile for one channel and depth tap. */
+static void load_window(const output_job *job, const segment *g, int64_t tile, const stor *channel, real *window) {
+    const shape *s = job->in->s;
+    const fc_axis *width = &job->in->part->axis[2];
+    for (int64_t i = 0; i < s->window_h; i++)
+        for (int64_t j = 0; j < s->window_w; j++) {
+            int64_t w = source_of(width, g->first + tile * s->step_w + j);
+            window[i * s->window_w + j] =
+                w < 0 || g->offset[i] == OUTSIDE ? 0 : s_load(channel + g->offset[i] + w * job->in->x->stride[4]);
+        }
+}
+
+/* Adds one window's part to all outputs of the tile. */
+static void add_window(const shape *s, int64_t taps_h, int64_t taps_w, const real *window, const real *weights,
+                       int64_t rows, real sums[][TILE_ROWS]) {
+    for (int64_t i = 0; i < s->step_h; i++)
+        for (int64_t j = 0; j < s->step_w; j++) {
+            real *to = sums[i * s->step_w + j];
+            for (int64_t kh = 0; kh < taps_h; kh++)
+                for (int64_t kw = 0; kw < taps_w; kw++) {
+                    real value = window[(i + kh) * s->window_w + j + kw];
+                    const real *w = weights + (kh * taps_w + kw) * rows;
+                    for (int64_t r = 0; r < rows; r++)
+                        to[r] += w[r] * value;
+                }
+        }
+}
+
+/* Sums lane `lane` of the panel of rows from `row` on directly, into the finished lines. */
+static void sum_directly(const output_job *job, int64_t lane, int64_t row, int64_t rows, real *finished) {
+    const input_job *in = job->in;
+    const fc_part *part = in->part;
+    const shape *s = in->s;
+    segment *g = in->segments;
+    while (lane >= g->lane + g->tiles)
+        g++;
+    int64_t taps_h = part->axis[1].kernel, taps_w = part->axis[2].kernel;
+    const real *weights = job->direct_weights + row * s->steps * taps_h * taps_w;
+    real sums[OUT_TILE * OUT_TILE][TILE_ROWS] = {{0}}, window[WINDOW * WINDOW];
+    for (int64_t tap = 0; tap < s->depth_taps; tap++) {
+        resolve_rows(part, s, in->x, tap, g);
+        for (int64_t c = 0; c < part->group_in_ch; c++) {
+            load_window(job, g, lane - g->lane, in->group + c * in->x->stride[1], window);
+            add_window(s, taps_h, taps_w, window, weights + (c * s->depth_taps + tap) * taps_h * taps_w * rows, rows,
+                       sums);
+        }
+    }
+    for (int64_t r = 0; r < rows; r++)
+        for (int64_t i = 0; i < s->step_h; i++)
+            for (int64_t j = 0; j < s->step_w; j++)
+                finished[(r * OUT_TILE + i) * FINISHED_PITCH + lane * s->step_w + j] = sums[i * s->step_w + j][r];
+}
+
+/* One line of `count` pixels from `pixel` on, of `rows` channels from `channel` on. */
+FC_INLINE void store_line(const output_job *job, int64_t channel, int64_t rows, fc_pixel pixel, int64_t count,
+                          const real *line) {
+    const fc_problem *p = &job->in->part->problem;
+    const fc_tensor *out = &job->call->tensors.out, *residual = &job->call->tensors.residual;
+    const real *bias = job->call->tensors.bias ? (const real *)job->call->tensors.bias + channel : NULL;
+    stor *to = (stor *)out->data + fc_tensor_offset(out, job->n, channel, pixel);
+    const stor *add =
+        residual->data ? (const stor *)residual->data + fc_tensor_offset(residual, job->n, channel, pixel) : NULL;
+    if (out->stride[1] == 1 && out->stride[4] != 1) {
+        real *turned = job->in->scratch + job->in->l->turned;
+        fc_transpose_sums(line, OUT_TILE * FINISHED_PITCH, rows, count, turned, TILE_ROWS);
+        for (int64_t i = 0; i < count; i++)
+            fc_finish(p, turned + i * TILE_ROWS, rows, bias, 1, add ? add + i * residual->stride[4] : NULL,
+                      residual->stride[1], to + i * out->stride[4], 1);
+    } else {
+        for (int64_t r = 0; r < rows; r++)
+            fc_finish(p, line + r * OUT_TILE * FINISHED_PITCH, count, bias ? bias + r : NULL, 0,
+                      add ? add + r * residual->stride[1] : NULL, residual->stride[4], to + r * out->stride[1],
+                      out->stride[4]);
+    }
+}
+
+/* Finished lines to out, through the epilogue. */
+static void store_rows(const output_job *job, int64_t row, int64_t rows, const real *finished) {
+    const input_job *in = job->in;
+    const shape *s = in->s;
+    const fc_axis *axis = in->part->axis;
+    for (int64_t k = 0; k < in->segment_count; k++) {
+        const segment *g = &in->segments[k];
+        int64_t top = g->tile_row * s->step_h;
+        int64_t count = smaller(g->tiles * s->step_w, axis[2].out - g->first);
+        for (int64_t i = 0; i < smaller(s->step_h, axis[1].out - top); i++)
+            store_line(job, job->group * in->part->group_out_ch + row, rows, (fc_pixel){g->d, top + i, g->first}, count,
+                       finished + i * FINISHED_PITCH + g->lane * s->step_w);
+    }
+}
+
+/* The panel of `rows` rows from `row` on: its sums to out. */
+static void finish_rows(const output_job *job, const real *sums, int64_t row, int64_t rows) {
+    const shape *s = job->in->s;
+    const layout *l = job->in->l;
+    real *finished = job->in->scratch + l->finished, *bad = job->in->scratch + l->bad;
+    int64_t lanes = job->in->vecs * VL;
+    bool any = false;
+    for (int64_t lane = 0; lane < lanes; lane++)
+        bad[lane] = 0;
+    for (int64_t r = 0; r < rows; r++) {
+        const real *from = sums + r * s->products * PANEL_LANES;
+        real *to = finished + r * OUT_TILE * FINISHED_PITCH;
+        if (s->window_h > 1 && s->window_w > 1)
+            any |= finish_row(1, 1, job->in->vecs, from, to, bad);
+        else if (s->window_h > 1)
+            any |= finish_row(1, 0, job->in->vecs, from, to, bad);
+        else
+            any |= finish_row(0, 1, job->in->vecs, from, to, bad);
+    }
+    for (int64_t lane = 0; any && lane < job->lanes; lane++)
+        if (bad[lane] != bad[lane])
+            sum_directly(job, lane, row, rows, finished);
+    store_rows(job, row, rows, finished);
+}
+
+#endif

@@ -1,0 +1,22 @@
+"""Settings every test shares; see README.md for how to read a failure."""
+
+import os
+
+import pytest
+
+from fastconv import _core
+
+
+def pytest_report_header():
+    cpu = _core.cpu()
+    return (
+        f"fastconv {_core.version()}: {cpu['isa']} of {cpu['isa_found']} on {cpu['brand']}, "
+        f"{_core.get_num_threads()} threads, FASTCONV_ISA={os.environ.get('FASTCONV_ISA', '')}"
+    )
+
+
+@pytest.fixture
+def rng():
+    import numpy as np
+
+    return np.random.default_rng(20240229)

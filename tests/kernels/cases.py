@@ -1,0 +1,402 @@
+"""The convolutions every kernel is tried on: sizes around any tile, and every option somewhere.
+
+A Case is the geometry of one problem; its repr can be pasted into a Python prompt. `FAMILIES` maps
+a name to the cases that belong together; each comes in both layouts. A kernel that cannot run a
+case says so, and test_results.py counts that it ran enough of them.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import random
+
+import numpy as np
+
+
+@dataclasses.dataclass(frozen=True, repr=False)
+class Case:
+    in_ch: int
+    out_ch: int
+    in_size: tuple[int, ...]
+    kernel: tuple[int, ...]
+    stride: tuple[int, ...] = ()
+    dilation: tuple[int, ...] = ()
+    padding: tuple[tuple[int, int], ...] = ()
+    output_padding: tuple[int, ...] = ()
+    groups: int = 1
+    batch: int = 1
+    operation: str = "conv"
+    padding_mode: str = "zeros"
+    activation: str | None = None
+    activation_params: tuple[float, float] = (0.0, 0.0)
+    bias: bool = False
+    residual: bool = False
+    flip: bool = False
+    channels_last: bool = False
+    depth_multiplier: int = 1
+    offset_groups: int = 1
+    mask: bool = False
+
+    def __post_init__(self):
+        defaults = {"stride": 1, "dilation": 1, "padding": (0, 0), "output_padding": 0}
+        for name, value in defaults.items():
+            if getattr(self, name) == ():
+                object.__setattr__(self, name, (value,) * self.rank)
+
+    def __repr__(self):
+        """Only what is not the default."""
+        plain = Case(self.in_ch, self.out_ch, self.in_size, self.kernel)
+        words = [repr(getattr(self, name)) for name in ("in_ch", "out_ch", "in_size", "kernel")]
+        for field in dataclasses.fields(self)[4:]:
+            value = getattr(self, field.name)
+            if value != getattr(plain, field.name):
+                words.append(f"{field.name}={value!r}")
+        return f"Case({', '.join(words)})"
+
+    @property
+    def rank(self):
+        return len(self.in_size)
+
+    @property
+    def transposed(self):
+        return self.operation == "conv_transpose"
+
+    @property
+    def deform(self):
+        return self.operation == "deform_conv"
+
+    @property
+    def separable(self):
+        return self.operation == "separable_conv"
+
+    @property
+    def out_size(self):
+        axes = zip(
+            self.in_size, self.kernel, self.stride, self.dilation, self.padding,
+            self.output_padding, strict=True,
+        )  # fmt: skip
+        if self.transposed:
+            return tuple(
+                (i - 1) * s - sum(p) + d * (k - 1) + 1 + extra for i, k, s, d, p, extra in axes
+            )
+        return tuple((i + sum(p) - d * (k - 1) - 1) // s + 1 for i, k, s, d, p, _ in axes)
+
+    @property
+    def x_shape(self):
+        return (self.batch, self.in_ch, *self.in_size)
+
+    @property
+    def out_shape(self):
+        return (self.batch, self.out_ch, *self.out_size)
+
+    @property
+    def weight_shape(self):
+        if self.separable:
+            return (self.in_ch * self.depth_multiplier, 1, *self.kernel)
+        if self.transposed:
+            return (self.in_ch, self.out_ch // self.groups, *self.kernel)
+        return (self.out_ch, self.in_ch // self.groups, *self.kernel)
+
+    @property
+    def pointwise_shape(self):
+        return (self.out_ch, self.in_ch * self.depth_multiplier, *(1,) * self.rank)
+
+    @property
+    def offset_shape(self):
+        return (self.batch, 2 * self.offset_groups * int(np.prod(self.kernel)), *self.out_size)
+
+    @property
+    def mask_shape(self):
+        return (self.batch, self.offset_groups * int(np.prod(self.kernel)), *self.out_size)
+
+    @property
+    def reduction(self):
+        """Products added up for one output."""
+        taps = int(np.prod(self.kernel))
+        if self.separable:
+            return taps + self.in_ch * self.depth_multiplier
+        return self.in_ch // self.groups * taps
+
+    @property
+    def multiplications(self):
+        return int(np.prod(self.out_shape)) * self.reduction
+
+    def plan_arguments(self, dtype):
+        fields = dataclasses.asdict(self)
+        for name in ("bias", "residual"):
+            fields[f"has_{name}"] = fields.pop(name)
+        last = fields.pop("channels_last")
+        for name in ("flip", "mask"):
+            del fields[name]
+        return {
+            **fields, "dtype": dtype, "rank": self.rank,
+            "x_channels_last": last, "out_channels_last": last,
+        }  # fmt: skip
+
+
+def both(*pads):
+    """Equal padding on both sides of every axis."""
+    return tuple((p, p) for p in pads)
+
+
+COUNTS = (*range(1, 18), 31, 33, 48, 49)  # around one and two tiles of 4, 6, 8 and 16
+
+
+def out_channels():
+    for m in COUNTS:
+        yield Case(3, m, (3, 7), (3, 3), padding=both(1, 1), bias=m % 2 == 0)
+        yield Case(5, m, (2, 9), (1, 1), residual=m % 3 == 0)
+
+
+def in_channels():
+    for c in COUNTS:
+        yield Case(c, 5, (3, 8), (3, 3), padding=both(1, 1))
+        yield Case(c, 4, (3, 5), (1, 1), bias=True)
+    yield Case(60, 9, (4, 5), (3, 3), padding=both(1, 1))  # more than one chunk of the reduction
+    yield Case(300, 9, (3, 5), (1, 1))
+    yield Case(29, 3, (5, 9), (3, 3), bias=True, activation="relu")
+
+
+def widths():
+    kernels = itertools.cycle([(1, 1), (3, 3), (1, 3), (2, 2), (3, 1)])
+    for w, kernel in zip((*range(1, 51), 63, 64, 65, 95, 96, 97, 129), kernels, strict=False):
+        yield Case(2, 3, (3, w), kernel, padding=both(*(k // 2 for k in kernel)))
+    for w in (1, 2, 7, 15, 16, 17, 33, 47, 48, 49):
+        yield Case(8, 8, (2, w), (1, 1), bias=True)
+        yield Case(3, 9, (w, 3), (3, 3), padding=both(1, 1))
+
+
+def kernels():
+    shapes = [(k, k) for k in (1, 2, 3, 4, 5, 7)]
+    shapes += [(1, 7), (7, 1), (1, 3), (3, 1), (2, 5), (1, 2), (6, 1)]
+    for index, kernel in enumerate(shapes):
+        yield Case(3, 4, (9, 11), kernel, batch=1 + index % 2)
+        same = tuple(((k - 1) // 2, k // 2) for k in kernel)
+        yield Case(2, 9, (8, 10), kernel, padding=same, bias=True)
+    yield Case(3, 8, (24, 27), (11, 11), stride=(4, 4), padding=both(2, 2), bias=True)
+    yield Case(3, 9, (17, 19), (7, 7), stride=(2, 2), padding=both(3, 3), activation="relu")
+
+
+def strides_and_dilations():
+    for s, d, k in itertools.product((1, 2, 3), (1, 2, 3), (1, 2, 3)):
+        yield Case(3, 5, (11, 14), (k, k), (s, s), (d, d), both(d, d), bias=True)
+    for s, d in itertools.product(((1, 2), (3, 1), (2, 3)), ((1, 1), (1, 2), (3, 1))):
+        yield Case(4, 4, (12, 21), (3, 3), s, d, ((0, 2), (3, 1)), batch=2)
+    yield Case(2, 3, (2, 3), (1, 1), stride=(7, 5))  # the stride is longer than x
+    yield Case(2, 3, (1, 40), (1, 3), dilation=(9, 13))
+
+
+def paddings():
+    uneven = [((0, 1), (2, 0)), ((1, 0), (0, 3)), ((2, 2), (1, 4))]
+    for mode in ("zeros", "reflect", "replicate", "circular"):
+        for padding, stride in itertools.product(uneven, ((1, 1), (2, 1))):
+            for kernel in ((3, 3), (1, 1), (2, 4)):
+                yield Case(2, 3, (5, 6), kernel, stride, padding=padding, padding_mode=mode)
+    for mode in ("zeros", "replicate"):  # reach further than the kernel, and than x
+        yield Case(2, 3, (2, 3), (3, 3), padding=both(5, 4), padding_mode=mode)
+        yield Case(1, 2, (1, 1), (3, 3), padding=both(3, 3), padding_mode=mode)
+        yield Case(9, 17, (1, 2), (3, 3), padding=both(1, 1), padding_mode=mode)
+    yield Case(2, 3, (4, 4), (3, 3), padding=both(3, 3), padding_mode="reflect")
+    yield Case(2, 3, (4, 4), (3, 3), padding=both(4, 4), padding_mode="circular")
+    yield Case(3, 4, (7, 9), (3, 3), dilation=(2, 3), padding=both(2, 3), padding_mode="reflect")
+
+
+def grouped():
+    for groups, c, m in itertools.product((2, 3, 5), (1, 2, 4), (1, 2, 3, 4)):
+        yield Case(groups * c, groups * m, (4, 7), (3, 3), padding=both(1, 1), groups=groups)
+    for groups, c, m in ((2, 16, 16), (4, 8, 8), (32, 4, 4), (8, 8, 1), (8, 1, 8), (17, 2, 2)):
+        yield Case(groups * c, groups * m, (3, 9), (3, 3), padding=both(1, 1), groups=groups)
+        yield Case(groups * c, groups * m, (3, 5), (1, 1), groups=groups, bias=True)
+    yield Case(12, 18, (9, 8), (5, 3), (2, 2), padding=both(2, 1), groups=6, batch=2)
+    yield Case(32, 32, (7, 19), (3, 3), (2, 2), padding=both(1, 1), groups=8, activation="relu")
+    yield Case(16, 16, (8, 9), (3, 3), dilation=(2, 2), padding=both(2, 2), groups=4, flip=True)
+    yield Case(24, 24, (21,), (3,), padding=both(1), groups=6)
+    yield Case(8, 8, (3, 4, 5), (3, 3, 3), padding=both(1, 1, 1), groups=2)
+
+
+def depthwise():
+    for c, m in itertools.product((*range(1, 10), 15, 16, 17, 31, 33, 49), (1, 2, 3)):
+        yield Case(c, c * m, (3, 8), (3, 3), padding=both(1, 1), groups=c, bias=m == 2)
+    for w in (1, 2, 3, 4, 5, 7, 8, 9, 15, 16, 17, 31, 32, 33, 48, 63, 65):
+        yield Case(3, 3, (4, w), (3, 3), padding=both(1, 1), groups=3)
+        yield Case(2, 2, (5, w), (5, 5), (1 + w % 2,) * 2, padding=both(2, 2), groups=2)
+    for k, s, d in itertools.product((1, 2, 3, 5, 7), (1, 2, 3), (1, 2)):
+        pad = both(*[d * (k // 2)] * 2)
+        yield Case(5, 5, (13, 14), (k, k), (s, s), (d, d), pad, groups=5, residual=k == 3)
+    for mode in ("reflect", "replicate", "circular"):
+        yield Case(4, 4, (6, 9), (3, 5), padding=((1, 2), (0, 3)), groups=4, padding_mode=mode)
+    for act in ("relu", "silu"):
+        yield Case(20, 20, (6, 7), (3, 3), padding=both(1, 1), groups=20, activation=act, bias=True)
+    yield Case(6, 6, (5, 9), (3, 3), padding=both(4, 5), groups=6, batch=3)
+    yield Case(19, 19, (37,), (3,), padding=both(1), groups=19)
+    yield Case(5, 10, (29,), (4,), (2,), (3,), ((9, 0),), groups=5)
+    yield Case(7, 7, (4, 5, 9), (3, 3, 3), padding=both(1, 1, 1), groups=7)
+    yield Case(3, 6, (5, 6, 7), (2, 3, 1), (2, 1, 2), groups=3)
+
+
+def ranks():
+    for w, k, s, d in itertools.product((1, 5, 16, 33, 100), (1, 2, 3, 5), (1, 2), (1, 3)):
+        if w > d * (k - 1):
+            yield Case(3, 5, (w,), (k,), (s,), (d,), both(k // 2), bias=k == 3)
+    for kernel, s, d in itertools.product(
+        ((1, 1, 1), (3, 3, 3), (1, 2, 3), (2, 1, 2)), (1, 2), (1, 2)
+    ):
+        pads = both(*((k - 1) // 2 * d for k in kernel))
+        yield Case(3, 4, (4, 5, 6), kernel, (s,) * 3, (d,) * 3, pads, batch=2)
+    for mode in ("reflect", "replicate", "circular"):
+        yield Case(2, 3, (11,), (4,), padding=((3, 1),), padding_mode=mode)
+        yield Case(2, 3, (3, 4, 5), (2, 3, 3), padding=both(1, 1, 2), padding_mode=mode)
+
+
+ACTIVATIONS = [
+    (None, (0.0, 0.0)),
+    ("relu", (0.0, 0.0)),
+    ("leaky_relu", (0.1, 0.0)),
+    ("leaky_relu", (1.5, 0.0)),
+    ("clip", (0.0, 6.0)),
+    ("clip", (-1.5, 0.5)),
+    ("sigmoid", (0.0, 0.0)),
+    ("tanh", (0.0, 0.0)),
+    ("silu", (0.0, 0.0)),
+    ("hardswish", (0.0, 0.0)),
+]
+
+
+def epilogues():
+    shapes = [
+        {"in_ch": 3, "out_ch": 9, "kernel": (3, 3), "padding": both(1, 1)},
+        {"in_ch": 5, "out_ch": 17, "kernel": (1, 1)},
+        {"in_ch": 9, "out_ch": 9, "kernel": (3, 3), "padding": both(1, 1), "groups": 9},
+    ]
+    for (act, params), (bias, residual) in itertools.product(
+        ACTIVATIONS, itertools.product((False, True), repeat=2)
+    ):
+        for shape in shapes if bias == residual else shapes[:1]:
+            yield Case(
+                in_size=(4, 7), batch=2, bias=bias, residual=residual, activation=act,
+                activation_params=params, **shape,
+            )  # fmt: skip
+
+
+def three_taps():
+    """What Winograd's transforms are made for: three taps, stride 1."""
+    for h, w in zip(range(1, 14), (1, 2, 3, 4, 5, 6, 7, 8, 9, 17, 24, 25, 26), strict=True):
+        yield Case(3, 5, (h, w), (3, 3), padding=both(1, 1), bias=True)
+        yield Case(4, 8, (h + 2, w + 3), (3, 3))
+    for c, m in itertools.product((1, 4, 8, 15, 17, 33), (1, 3, 8, 16, 17, 49)):
+        yield Case(c, m, (6, 7), (3, 3), padding=both(1, 1), residual=c == m)
+    for pad in (((0, 1), (2, 0)), ((2, 2), (2, 2)), ((3, 4), (5, 3))):
+        yield Case(6, 9, (5, 9), (3, 3), padding=pad, batch=2)
+    for mode in ("reflect", "replicate", "circular"):
+        yield Case(5, 6, (6, 11), (3, 3), padding=((1, 2), (2, 1)), padding_mode=mode)
+    for w in (3, 4, 5, 8, 13, 31, 64, 67):
+        yield Case(5, 9, (w,), (3,), padding=both(1))
+        yield Case(4, 6, (3, w), (1, 3), padding=both(0, 1), bias=True)
+        yield Case(4, 6, (w, 3), (3, 1), padding=both(1, 0))
+    for act in ("relu", "tanh"):
+        yield Case(
+            16, 24, (9, 10), (3, 3), padding=both(1, 1), bias=True, activation=act, flip=True
+        )
+    yield Case(12, 18, (7, 7), (3, 3), padding=both(1, 1), groups=3)
+    yield Case(70, 20, (10, 9), (3, 3), padding=both(1, 1), batch=3)
+    yield Case(4, 5, (3, 6, 7), (1, 3, 3), padding=both(0, 1, 1))
+
+
+def transposed():
+    def up(*args, **keywords):
+        return Case(*args, operation="conv_transpose", **keywords)
+
+    for k, s, d in itertools.product((1, 2, 3, 4), (1, 2, 3), (1, 2)):
+        yield up(3, 5, (4, 5), (k, k), (s, s), (d, d), bias=True)
+    for k, s, p in itertools.product((2, 3, 5), (1, 2, 3), (1, 2)):
+        if d_reach(k, 4, s) > 2 * p:
+            yield up(4, 3, (4, 6), (k, k), (s, s), padding=both(p, p), output_padding=(s - 1,) * 2)
+    yield up(3, 4, (5, 6), (3, 3), (2, 3), (3, 2), ((0, 2), (4, 1)), (1, 2), batch=2)
+    yield up(3, 4, (9, 8), (2, 2), padding=both(3, 2))  # crops more than the kernel's reach
+    yield up(2, 3, (3, 3), (2, 2), (5, 4), output_padding=(4, 3), bias=True)  # unreached phases
+    yield up(2, 3, (3, 3), (1, 2), (3, 3), activation="relu", bias=True, residual=True)
+    yield up(6, 9, (4, 5), (3, 3), (2, 2), padding=both(1, 1), groups=3)
+    yield up(8, 8, (5, 5), (4, 4), (2, 2), padding=both(1, 1), groups=8)
+    yield up(4, 8, (5, 6), (3, 3), (2, 2), groups=4, flip=True)
+    yield up(17, 9, (5, 7), (4, 4), (2, 2), padding=both(1, 1), residual=True)
+    yield up(5, 33, (3, 9), (3, 3), padding=both(1, 1))
+    yield up(40, 6, (4, 4), (3, 3), (2, 2), padding=both(1, 1), output_padding=(1, 1))
+    for w, k, s in itertools.product((1, 8, 17), (1, 3, 4), (1, 2, 4)):
+        yield up(3, 4, (w,), (k,), (s,), bias=True)
+    yield up(3, 4, (2, 3, 4), (3, 2, 3), (2, 2, 1), padding=both(1, 0, 1), batch=2)
+    yield up(2, 3, (3, 3, 3), (2, 2, 2), (2, 2, 2), (1, 2, 3), output_padding=(1, 1, 2))
+
+
+def d_reach(kernel, size, stride):
+    return (size - 1) * stride + kernel
+
+
+def deform():
+    def moved(*args, **keywords):
+        return Case(*args, operation="deform_conv", **keywords)
+
+    for mask, og in itertools.product((False, True), (1, 2, 3)):
+        yield moved(6, 5, (5, 7), (3, 3), padding=both(1, 1), mask=mask, offset_groups=og)
+        yield moved(
+            6, 4, (6, 7), (2, 3), (2, 1), (1, 2), ((1, 0), (2, 1)), mask=mask, offset_groups=og
+        )
+    for w in (1, 2, 15, 16, 17, 33, 49):
+        yield moved(2, 9, (2, w), (3, 3), padding=both(1, 1), mask=w % 2 == 1, bias=True)
+    for c in (1, 8, 33):
+        yield moved(c, 17, (4, 5), (1, 1), batch=2, mask=True, activation="relu", residual=True)
+    yield moved(8, 12, (5, 6), (3, 3), padding=both(1, 1), groups=4, offset_groups=2, mask=True)
+    yield moved(35, 3, (4, 5), (3, 3), padding=both(1, 1), mask=True)
+
+
+def separable():
+    def two(*args, **keywords):
+        return Case(*args, operation="separable_conv", **keywords)
+
+    for c, m in itertools.product((1, 3, 8, 17, 33), (1, 5, 17)):
+        yield two(c, m, (5, 7), (3, 3), padding=both(1, 1), bias=m == 5)
+    for k, s, d in itertools.product((1, 2, 3, 5), (1, 2), (1, 2)):
+        yield two(4, 6, (11, 12), (k, k), (s, s), (d, d), both(k // 2, k // 2), depth_multiplier=s)
+    for w in (1, 2, 15, 16, 17, 33, 49, 97):
+        yield two(3, 4, (2, w), (3, 3), padding=both(1, 1), residual=True, activation="relu")
+    yield two(5, 7, (40,), (5,), padding=((4, 0),), batch=2, depth_multiplier=3)
+    yield two(3, 4, (3, 4, 5), (3, 3, 3), padding=both(1, 1, 1))
+    yield two(150, 9, (3, 5), (3, 3), padding=both(1, 1), depth_multiplier=2)
+
+
+def random_cases(count=60):
+    """Everything at once, from one fixed seed."""
+    pick = random.Random(5).choice
+    made = 0
+    while made < count:
+        rank, groups = pick((1, 2, 2, 3)), pick((1, 1, 1, 2, 3))
+        shape = {name: [] for name in ("in_size", "kernel", "stride", "dilation", "padding")}
+        for _ in range(rank):
+            shape["in_size"].append(pick(range(1, 40 if rank == 1 else 12 if rank == 2 else 6)))
+            shape["kernel"].append(pick((1, 2, 3, 3, 4, 5)))
+            shape["stride"].append(pick((1, 1, 2, 3)))
+            shape["dilation"].append(pick((1, 1, 2, 3)))
+            shape["padding"].append((pick(range(5)), pick(range(5))))
+        case = Case(
+            groups * pick(range(1, 12)), groups * pick(range(1, 20)), groups=groups,
+            batch=pick((1, 2, 3)), bias=pick((False, True)), residual=pick((False, True)),
+            activation=pick((None, None, "relu", "silu")), flip=pick((False, True)),
+            **{name: tuple(values) for name, values in shape.items()},
+        )  # fmt: skip
+        if min(case.out_size) >= 1 and case.multiplications < 400_000:
+            made += 1
+            yield case
+
+
+def in_both_layouts(cases):
+    cases = list(cases)
+    return cases + [dataclasses.replace(case, channels_last=True) for case in cases]
+
+
+FAMILIES = {
+    family.__name__: in_both_layouts(family())
+    for family in (
+        out_channels, in_channels, widths, kernels, strides_and_dilations, paddings, grouped,
+        depthwise, ranks, epilogues, three_taps, transposed, deform, separable, random_cases,
+    )
+}  # fmt: skip

@@ -1,0 +1,139 @@
+"""The bits of a result depend on shapes, precision and instruction set, and on nothing else."""
+
+import dataclasses
+
+import driver
+import numpy as np
+import pytest
+from cases import Case, both
+
+# Enough tasks for several threads; some leave a tail in every dimension.
+LARGE = [
+    Case(24, 50, (19, 30), (3, 3), padding=both(1, 1), bias=True, activation="relu"),
+    Case(130, 40, (9, 23), (1, 1), residual=True),
+    Case(40, 40, (19, 30), (3, 3), padding=both(1, 1), groups=40, activation="silu"),
+    Case(32, 32, (17, 21), (3, 3), padding=both(1, 1), groups=8),
+    Case(30, 20, (9, 11), (4, 4), (2, 2), padding=both(1, 1), operation="conv_transpose"),
+    Case(20, 30, (300,), (3,), padding=both(1), bias=True),
+    Case(6, 10, (7, 9, 11), (3, 3, 3), padding=both(1, 1, 1)),
+    Case(16, 24, (11, 13), (3, 3), padding=both(1, 1), operation="deform_conv", mask=True),
+    Case(24, 33, (15, 17), (3, 3), padding=both(1, 1), operation="separable_conv"),
+]
+LARGE += [dataclasses.replace(case, channels_last=True) for case in LARGE]
+
+
+def cases_of(row):
+    if driver.algorithm_of(row) == "reference":
+        return driver.sample(row, 1)
+    able = [case for case in LARGE if driver.plan(row, case) is not None]
+    return able + driver.sample(row, 1)
+
+
+def bits(array):
+    return np.ascontiguousarray(array).view(np.uint8)
+
+
+@pytest.fixture
+def results(every_row):
+    """(case, plan, operands, result on one thread) of every case the row runs."""
+    found = []
+    for case in cases_of(every_row):
+        made = driver.plan(every_row, case)
+        arrays = driver.stored(every_row, case, driver.values_of(case))
+        found.append((case, made, arrays, driver.run(every_row, case, made, arrays)))
+    assert found
+    return found
+
+
+def test_threads_and_repeats(every_row, results):
+    for case, made, arrays, once in results:
+        for threads in (1, 2, 3, 5):
+            again = driver.run(every_row, case, made, arrays, threads=threads)
+            assert np.array_equal(bits(once), bits(again)), (every_row, case, threads)
+
+
+def test_alignment(every_row, results):
+    def shifted(array, by):
+        memory = np.empty(array.size + 16, array.dtype)
+        place = memory[by : by + array.size].reshape(array.shape)
+        place[...] = array
+        return place
+
+    for case, made, arrays, once in results:
+        for by in (1, 3, 8):
+            moved = arrays.map(lambda array, by=by: shifted(array, by))
+            out = shifted(driver.new_out(every_row, case), 8 - by)
+            again = driver.run(every_row, case, made, moved, out)
+            assert np.array_equal(bits(once), bits(again)), (every_row, case, by)
+
+
+def test_batch(every_row, results):
+    """An image alone, and as the last of seven; weights packed for one serve the other."""
+    for case, made, arrays, once in results:
+        tiles = 7 if case.batch == 1 else 2
+        larger = dataclasses.replace(case, batch=tiles * case.batch)
+        plan = driver.plan(every_row, larger)
+        assert plan is not None, (every_row, case)
+        assert plan.kernel == made.kernel, (every_row, case)
+        weights = made.pack(arrays.weight, arrays.pointwise, flip=case.flip)
+        assert plan.accepts(weights)
+        # Other images before it: a sum that leaks from one to the next would show.
+        repeated = arrays.map(
+            lambda a, n=tiles, b=case.batch: np.concatenate([*[a[::-1]] * (n - 1), a])[-n * b :],
+            arrays.TENSORS,
+        )
+        repeated.x[0] = 0
+        out = driver.run(every_row, larger, plan, repeated, threads=2, weights=weights)
+        assert np.array_equal(bits(once), bits(out[-case.batch :])), (every_row, case)
+
+
+def test_size_elsewhere_does_not_matter_to_packed_weights(every_row, results):
+    """Weights packed for one size serve every size whose plan accepts them."""
+    for case, made, arrays, _ in results[:4]:
+        weights = made.pack(arrays.weight, arrays.pointwise, flip=case.flip)
+        wider = dataclasses.replace(case, in_size=(*case.in_size[:-1], case.in_size[-1] + 5))
+        plan = driver.plan(every_row, wider)
+        if plan is None or not plan.accepts(weights):
+            continue
+        values = driver.values_of(wider)
+        operands = driver.stored(every_row, wider, values)
+        operands.weight, operands.bias = arrays.weight, arrays.bias
+        operands.pointwise = arrays.pointwise
+        fresh = driver.run(every_row, wider, plan, operands)
+        shared = driver.run(every_row, wider, plan, operands, weights=weights)
+        assert np.array_equal(bits(fresh), bits(shared)), (every_row, case)
+
+
+def test_weights_of_another_plan_are_refused(every_row, results):
+    case, made, arrays, _ = results[0]
+    other = dataclasses.replace(case, in_ch=2 * case.in_ch, out_ch=2 * case.out_ch)
+    if case.groups > 1:
+        other = dataclasses.replace(other, groups=2 * case.groups)
+    plan = driver.plan(every_row, other)
+    weights = made.pack(arrays.weight, arrays.pointwise)
+    assert plan is not None
+    assert not plan.accepts(weights)
+    with pytest.raises(ValueError, match="weights"):
+        plan.run(weights, arrays.x, driver.new_out(every_row, case))
+
+
+def test_denormals_and_the_float_mode(every_row):
+    """Denormal inputs cost no more than their size, and the caller's float mode comes back."""
+    dtype = driver.dtype_of(every_row)
+    denormal = {"f16": 2.0**-24, "f64": 5e-310}.get(dtype, 1e-40)
+    tiniest = {"f16": 0.0, "f64": 2.3e-308}.get(dtype, 1.2e-38)  # what flushing may take away
+    for case in driver.sample(every_row, 1, keep=lambda c: not (c.activation or c.deform)):
+        values = driver.values_of(case)
+        values = dataclasses.replace(values, x=np.full(case.x_shape, denormal))
+        arrays = driver.stored(every_row, case, values)
+        for threads in (1, 2):
+            made = driver.plan(every_row, case)
+            out = driver.run(every_row, case, made, arrays, threads=threads)
+            got = driver.as_values(every_row, case, out)
+            y, magnitude = driver.expected(case, values)
+            allowed = driver.tolerance(every_row, case, y, magnitude)
+            weights = np.abs(values.weight).sum() * (case.out_ch if case.separable else 1)
+            if case.separable:
+                weights *= np.abs(values.pointwise).max() + 1
+            assert (np.abs(got - y) <= allowed + tiniest * (1 + weights)).all(), (every_row, case)
+            assert np.float32(1e-40) * np.float32(1) > 0, "denormals are flushed for the caller"
