@@ -122,8 +122,8 @@ def expected_of(case: Case):
 def tolerance(row, case: Case, y, magnitude):
     """How far a kernel may be from `y`: c * u * sum |x| |w|, then the storage's rounding."""
     dtype = dtype_of(row)
-    if is_transform(row) and magnitude.size:
-        magnitude = 4 * np.nanmax(np.where(np.isinf(magnitude), np.nan, magnitude))
+    if is_transform(row):
+        magnitude = 4 * np.max(magnitude, where=np.isfinite(magnitude), initial=0)
     c = 6 + np.sqrt(case.reduction)
     error = c * UNIT_ROUNDOFF[dtype] * magnitude
     if case.activation is not None:
