@@ -49,7 +49,7 @@ static int64_t rows_read(const fc_part *part, int64_t rows) {
 static void prepare(fc_part *part, const fc_machine *machine) {
     const fc_axis *width = &part->axis[2], *height = &part->axis[1];
     int64_t budget = (int64_t)(machine->l1d_bytes / sizeof(real)) * 3 / 4;
-    int64_t strip = smaller(width->out, 16 * SWEEP_VECS * VL), rows = 0;
+    int64_t strip = smaller(larger(width->out, 1), 16 * SWEEP_VECS * VL), rows = 0;
     for (;; strip = vectors_up(strip / 2)) {
         int64_t pitch = fc_row_shape_of(width, strip).row_pitch * part->axis[0].kernel;
         rows = (budget / pitch - fc_axis_reach(height) - 1) / height->stride + 1;
@@ -58,7 +58,7 @@ static void prepare(fc_part *part, const fc_machine *machine) {
     }
     rows = larger(rows / SWEEP_ROWS, 1) * SWEEP_ROWS;
     part->block[STRIP] = strip;
-    part->block[CHUNK_ROWS] = smaller(rows, height->out);
+    part->block[CHUNK_ROWS] = smaller(rows, larger(height->out, 1));
 }
 
 static double seconds(const fc_part *part, const fc_machine *machine) {
@@ -137,7 +137,7 @@ static int64_t partition(const fc_part *part, int threads, int64_t grid[4]) {
 
 /* Scratch of a worker in planar form. */
 typedef struct planar_scratch {
-    const real **table;     /* [depth tap][row] */
+    const real **table;     /* [depth tap][row], into rows */
     const stor **sources;   /* the same, in x */
     int64_t *shift;         /* of each tap along width */
     real *sums, *rows;

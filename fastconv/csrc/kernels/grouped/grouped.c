@@ -47,11 +47,11 @@ static int64_t row_vectors(const fc_part *part) { return divide_up(part->axis[2]
 
 static void prepare(fc_part *part, const fc_machine *machine) {
     const fc_axis *height = &part->axis[1];
-    int64_t row = fc_row_shape_of(&part->axis[2], part->axis[2].out).row_pitch * part->group_in_ch *
+    int64_t row = fc_row_shape_of(&part->axis[2], larger(part->axis[2].out, 1)).row_pitch * part->group_in_ch *
                   part->axis[0].kernel * (int64_t)sizeof(real);
     int64_t budget = (int64_t)machine->l2_bytes / 4;
     int64_t rows = (budget / row - fc_axis_reach(height) - 1) / height->stride + 1;
-    part->block[CHUNK_ROWS] = smaller(larger(rows, 4), height->out);
+    part->block[CHUNK_ROWS] = smaller(larger(rows, 4), larger(height->out, 1));
 }
 
 static double seconds(const fc_part *part, const fc_machine *machine) {
@@ -66,7 +66,7 @@ static double seconds(const fc_part *part, const fc_machine *machine) {
         double store = out * (p->out_channels_last ? 2.0 * VL : 4.0);
         bool dense = !p->x_channels_last && part->axis[2].stride <= 2;
         double copy = (double)(part->in_pixels * part->group_in_ch) * (dense ? 2.0 / VL : 1.5);
-        double halo = (double)rows_read(part, part->axis[1].out) / (double)part->axis[1].out;
+        double halo = (double)rows_read(part, part->axis[1].out) / (double)larger(part->axis[1].out, 1);
         cycles = (double)p->groups * (vectors * ((double)part->reduction * step + store) + copy * halo + 100);
     }
     return cycles / (machine->vector_fma_rate[FC_PASTE(FC_ISA_, FC_ISA)] / 2) + fc_traffic_seconds(part, machine);
