@@ -439,7 +439,7 @@ def test_explain_options(options, capsys):
         ["explain", "1x3x8x8", "4x5x3x3"],
         ["explain", "1x3x8x8", "4x3x3x3", "--layout", "sideways"],
         ["explain", "1x3x8x8", "4x3x3x3", "--algorithm", "nonsense"],
-        ["explain", "1x3x2x2", "4x3x3x3"],
+        ["explain", "1x3x1x1", "4x3x3x3"],
     ],
 )
 def test_explain_refuses(arguments, capsys):

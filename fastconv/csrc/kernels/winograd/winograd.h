@@ -73,12 +73,12 @@ static double seconds(const fc_part *part, const fc_machine *machine) {
     double add = vectors * rows * (double)divide_up(s.steps, s.chunk) * 1.5;
     double input = vectors * steps * (TRANSFORM_CYCLES + (p->x_channels_last ? 6 : 0));
     double output = vectors * rows * (TRANSFORM_CYCLES + (p->out_channels_last ? 4 : 0));
-    /* Every panel reads the weights of its group; about half of that hides behind the arithmetic. */
+    /* Every panel of tiles reads all weights of its group. */
     double weights = (double)s.products * rows * steps * sizeof(real);
     double rate = weights < (double)machine->l2_bytes / 2   ? machine->l2_rate
                   : weights < (double)machine->l3_bytes / 2 ? machine->l3_rate
                                                             : machine->memory_rate;
-    double stream = 0.5 * weights * (double)(p->groups * s.panels) / rate;
+    double stream = weights * (double)(p->groups * s.panels) / rate;
     double cycles = fma + add + input + output;
     return cycles / (machine->vector_fma_rate[FC_PASTE(FC_ISA_, FC_ISA)] / 2) + stream;
 }
