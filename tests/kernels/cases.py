@@ -8,6 +8,7 @@ case says so, and test_results.py counts that it ran enough of them.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import itertools
 import random
 
@@ -44,6 +45,13 @@ class Case:
             if getattr(self, name) == ():
                 object.__setattr__(self, name, (value,) * self.rank)
 
+    @functools.cached_property
+    def _hash(self):
+        return hash(tuple(getattr(self, field.name) for field in dataclasses.fields(self)))
+
+    def __hash__(self):
+        return self._hash
+
     def __repr__(self):
         """Only what is not the default."""
         plain = Case(self.in_ch, self.out_ch, self.in_size, self.kernel)
@@ -70,7 +78,7 @@ class Case:
     def separable(self):
         return self.operation == "separable_conv"
 
-    @property
+    @functools.cached_property
     def out_size(self):
         axes = zip(
             self.in_size, self.kernel, self.stride, self.dilation, self.padding,
@@ -82,11 +90,11 @@ class Case:
             )
         return tuple((i + sum(p) - d * (k - 1) - 1) // s + 1 for i, k, s, d, p, _ in axes)
 
-    @property
+    @functools.cached_property
     def x_shape(self):
         return (self.batch, self.in_ch, *self.in_size)
 
-    @property
+    @functools.cached_property
     def out_shape(self):
         return (self.batch, self.out_ch, *self.out_size)
 
@@ -110,7 +118,7 @@ class Case:
     def mask_shape(self):
         return (self.batch, self.offset_groups * int(np.prod(self.kernel)), *self.out_size)
 
-    @property
+    @functools.cached_property
     def reduction(self):
         """Products added up for one output."""
         taps = int(np.prod(self.kernel))
@@ -118,21 +126,20 @@ class Case:
             return taps + self.in_ch * self.depth_multiplier
         return self.in_ch // self.groups * taps
 
-    @property
+    @functools.cached_property
     def multiplications(self):
         return int(np.prod(self.out_shape)) * self.reduction
 
-    def plan_arguments(self, dtype):
-        fields = dataclasses.asdict(self)
+    @functools.cached_property
+    def plan_arguments(self):
+        """The arguments of _core.Plan but dtype and algorithm."""
+        fields = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
         for name in ("bias", "residual"):
             fields[f"has_{name}"] = fields.pop(name)
         last = fields.pop("channels_last")
         for name in ("flip", "mask"):
             del fields[name]
-        return {
-            **fields, "dtype": dtype, "rank": self.rank,
-            "x_channels_last": last, "out_channels_last": last,
-        }  # fmt: skip
+        return {**fields, "rank": self.rank, "x_channels_last": last, "out_channels_last": last}
 
 
 def both(*pads):

@@ -1,6 +1,7 @@
 """NaN and infinity stay where the definition puts them, whichever kernel runs."""
 
 import dataclasses
+import functools
 
 import driver
 import numpy as np
@@ -23,6 +24,17 @@ def spoiled(case, name, value, places=1, seed=0):
     return dataclasses.replace(values, **{name: array})
 
 
+@functools.cache
+def spoiled_truth(case, *arguments):
+    values = spoiled(case, *arguments)
+    return values, *driver.expected(case, values)
+
+
+def spoiled_failure(row, case, *arguments):
+    values, *expected = spoiled_truth(case, *arguments)
+    return driver.difference(row, case, driver.compute(row, case, values), *expected)
+
+
 def failure(row, case, values):
     return driver.difference(
         row, case, driver.compute(row, case, values), *driver.expected(case, values)
@@ -33,16 +45,16 @@ def failure(row, case, values):
 def test_x(every_row, value):
     """One bad value of x spoils exactly the outputs whose window holds it."""
     driver.report(
-        failure(every_row, case, spoiled(case, "x", value, places, seed=places))
-        for case in driver.sample(every_row, 4, keep=plain)
-        for places in (1, 2)
+        spoiled_failure(every_row, case, "x", value, places, seed)
+        for case in driver.sample(every_row, 2, keep=plain)
+        for places, seed in ((1, 0), (2, 1))
     )
 
 
 @pytest.mark.parametrize("value", BAD)
 def test_zero_weights_do_not_hide_it(every_row, value):
     """0 * NaN and 0 * infinity are NaN."""
-    for case in driver.sample(every_row, 2, keep=plain):
+    for case in driver.sample(every_row, 1, keep=plain):
         values = spoiled(case, "x", value)
         weight = np.where(np.random.default_rng(1).random(values.weight.shape) < 0.5, 0, 1.0)
         values = dataclasses.replace(values, weight=weight)
@@ -56,18 +68,17 @@ def test_weights(every_row, value):
     Not transposed: the definition multiplies no padding there, the stride phases may.
     """
     tried = 0
-    for case in driver.sample(every_row, 2, keep=lambda c: plain(c) and not c.transposed):
-        values = spoiled(case, "weight", value)
+    for case in driver.sample(every_row, 1, keep=lambda c: plain(c) and not c.transposed):
         if driver.plan(every_row, case, weights_unsafe=True) is None:
             continue
         tried += 1
-        driver.report([failure(every_row, case, values)])
+        driver.report([spoiled_failure(every_row, case, "weight", value)])
     assert tried or driver.is_transform(every_row)
 
 
 def test_bias_and_residual(every_row):
     driver.report(
-        failure(every_row, case, spoiled(case, name, value))
+        spoiled_failure(every_row, case, name, value)
         for value in BAD
         for name in ("bias", "residual")
         for case in driver.sample(
@@ -81,7 +92,7 @@ def test_deformation(name):
     """A bad offset or mask spoils the pixel it belongs to."""
     rows = [row for row in driver.ROWS if driver.algorithm_of(row) in ("deform", "reference")]
     driver.report(
-        failure(row, case, spoiled(case, name, value, places=2))
+        spoiled_failure(row, case, name, value, 2)
         for row in rows
         for value in BAD
         for case in driver.sample(row, 3, ["deform"], keep=lambda c: plain(c) and c.mask)
@@ -98,7 +109,7 @@ def test_activations_keep_nan(every_row):
         for activation, params in ACTIVATIONS
     ]
     driver.report(
-        failure(every_row, case, spoiled(case, "x", float("nan")))
+        spoiled_failure(every_row, case, "x", float("nan"))
         for case in changed
         if driver.plan(every_row, case) is not None
     )
@@ -144,7 +155,7 @@ def test_huge_values(every_row):
     """One huge finite value: no overflow that the definition has not, and no NaN."""
     dtype = driver.dtype_of(every_row)
     huge = {"f16": 1e3, "f64": 1e305}.get(dtype, 1e37)
-    for case in driver.sample(every_row, 3, keep=plain):
+    for case in driver.sample(every_row, 2, keep=plain):
         values = spoiled(case, "x", driver.rounded(huge) if dtype != "f64" else huge)
         weight = np.clip(values.weight, -3, 3)
         values = dataclasses.replace(values, weight=weight)

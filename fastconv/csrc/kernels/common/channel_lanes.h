@@ -7,7 +7,8 @@
  * are held in registers, and with 3, 5 or 7 undilated taps each vector of x serves all the pixels and taps
  * it belongs to.
  *
- * Packed weights: [block][row of taps][slot][tap along width][lane]. Products are added in that order.
+ * Packed weights: [block][row of taps][slot][tap along width][lane], or [tap along width][slot] when one value
+ * fills the lanes. Products are added in that order.
  * Padding reads a vector of zeros through a table of pointers; blocks of pixels inside x need no table.
  * Bound: FMA throughput; permuted lanes share the shuffle port with the FMAs (about 0.7 of the peak).
  */
@@ -67,22 +68,23 @@ static __attribute__((unused)) void lane_pack(const fc_part *part, const fc_weig
     for (int64_t b = 0; b < shape.blocks; b++) {
         lane_block block = lane_block_at(part, &shape, b);
         for (int64_t row = 0; row < shape.tap_rows; row++)
-            for (int64_t slot = 0; slot < shape.slots; slot++)
-                for (int64_t k = 0; k < axis[2].kernel; k++)
-                    for (int64_t lane = 0; lane < VL; lane++) {
-                        int64_t channel = block.first_out + lane, out = part->group_out_ch;
-                        *to++ = lane >= block.count
-                                    ? 0
-                                    : ((const real *)weight->data)[channel / out * s[0] + channel % out * s[1] +
-                                                                   slot * s[2] + row / axis[1].kernel * s[3] +
-                                                                   row % axis[1].kernel * s[4] + k * s[5]];
-                    }
+            for (int64_t i = 0; i < shape.slots * axis[2].kernel; i++) {
+                bool slot_inside = shape.kind == LANES_ONE;
+                int64_t inner = slot_inside ? shape.slots : axis[2].kernel;
+                int64_t slot = slot_inside ? i % inner : i / inner, k = slot_inside ? i / inner : i % inner;
+                for (int64_t lane = 0; lane < VL; lane++) {
+                    int64_t channel = block.first_out + lane, out = part->group_out_ch;
+                    *to++ = lane >= block.count
+                                ? 0
+                                : ((const real *)weight->data)[channel / out * s[0] + channel % out * s[1] +
+                                                               slot * s[2] + row / axis[1].kernel * s[3] +
+                                                               row % axis[1].kernel * s[4] + k * s[5]];
+                }
+            }
     }
 }
 
 FC_INLINE vec lane_load(const lane_kind kind, const int whole, const stor *x, int64_t count, lane_index index) {
-    if (kind == LANES_ONE)
-        return v_sets1(x);
     vec loaded = whole ? v_loads(x) : v_loadsn(x, count);
     return kind == LANES_PLAIN ? loaded : v_permute(loaded, index);
 }
@@ -125,6 +127,28 @@ FC_INLINE void lane_store(const int whole, const lane_sweep *s, const vec *acc) 
     }
 }
 
+/* One value fills the lanes: each step is a weight vector times LANE_PIXELS broadcasts. */
+FC_INLINE void lane_one_body(const int whole, const int table, const lane_sweep *s) {
+    vec acc[LANE_PIXELS];
+    FC_UNROLL_ALL for (int p = 0; p < LANE_PIXELS; p++)
+        acc[p] = v_zero();
+    const real *weights = s->weights;
+    for (int64_t r = 0; r < s->tap_rows; r++)
+        for (int64_t t = 0; t < s->taps; t++) {
+            const stor *x[LANE_PIXELS];
+            FC_UNROLL_ALL for (int p = 0; p < LANE_PIXELS; p++) {
+                int64_t column = p * s->stride + t * s->dilation;
+                x[p] = s->at + (table ? s->table[r * s->table_pitch + column] : s->rows[r] + column * s->pixel_stride);
+            }
+            for (int64_t slot = 0; slot < s->slots; slot++, weights += VL) {
+                vec weight = v_load(weights);
+                FC_UNROLL_ALL for (int p = 0; p < LANE_PIXELS; p++)
+                    acc[p] = v_fma(weight, v_sets1(x[p] + slot), acc[p]);
+            }
+        }
+    lane_store(whole, s, acc);
+}
+
 /* whole: VL channels to load and VL to store. table: whether pixels come through the table. taps, stride:
  * along width, when known here and undilated; else 0. */
 FC_INLINE void lane_body(const lane_kind kind, const int whole, const int table, const int taps, const int stride,
@@ -136,11 +160,10 @@ FC_INLINE void lane_body(const lane_kind kind, const int whole, const int table,
     for (int64_t r = 0; r < s->tap_rows; r++) {
         const stor *const *columns = s->table + r * s->table_pitch;
         for (int64_t slot = 0; slot < s->slots; slot++) {
-            int64_t at = kind == LANES_ONE ? s->at + slot : s->at;
-            const stor *row = table ? NULL : s->rows[r] + at;
+            const stor *row = table ? NULL : s->rows[r] + s->at;
             lane_index index = v_lanes(s->lane_of + slot * VL);
 #define LANE_X(column)                                                                             \
-    lane_load(kind, whole, table ? columns[column] + at : row + (column) * s->pixel_stride, s->in_count, index)
+    lane_load(kind, whole, table ? columns[column] + s->at : row + (column) * s->pixel_stride, s->in_count, index)
             if (taps) {
                 vec weight[7];
                 FC_UNROLL_ALL for (int t = 0; t < taps; t++)

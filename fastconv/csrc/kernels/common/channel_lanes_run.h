@@ -8,7 +8,7 @@
 #include "kernels/common/channel_lanes.h"
 
 /* Bodies for 3, 5 or 7 undilated taps at stride 1 or 2 share each vector of x between taps; the rest load it
- * anew, which costs nothing where one value fills the lanes. */
+ * anew. */
 #define LANE_TAPS(kind, whole, table, taps)            \
     case (taps) * 2 + 0:                               \
         lane_body(kind, whole, table, taps, 1, s);     \
@@ -19,7 +19,6 @@
 #define LANE_TAPS_357(kind, whole, table)              \
     LANE_TAPS(kind, whole, table, 3) LANE_TAPS(kind, whole, table, 5) LANE_TAPS(kind, whole, table, 7)
 #define LANE_TAPS_3(kind, whole, table) LANE_TAPS(kind, whole, table, 3)
-#define LANE_TAPS_NONE(kind, whole, table)
 #define LANE_SWITCH(name, kind, whole, table, shared)                                        \
     static __attribute__((noinline, unused)) void name(int64_t which, const lane_sweep *s) { \
         switch (which) {                                                                     \
@@ -34,9 +33,9 @@ LANE_SWITCH(lane_plain_tail, LANES_PLAIN, 0, 1, LANE_TAPS_3)
 LANE_SWITCH(lane_permuted_inside, LANES_PERMUTED, 1, 0, LANE_TAPS_3)
 LANE_SWITCH(lane_permuted_table, LANES_PERMUTED, 1, 1, LANE_TAPS_3)
 LANE_SWITCH(lane_permuted_tail, LANES_PERMUTED, 0, 1, LANE_TAPS_3)
-LANE_SWITCH(lane_one_inside, LANES_ONE, 1, 0, LANE_TAPS_NONE)
-LANE_SWITCH(lane_one_table, LANES_ONE, 1, 1, LANE_TAPS_NONE)
-LANE_SWITCH(lane_one_tail, LANES_ONE, 0, 1, LANE_TAPS_NONE)
+static __attribute__((noinline, unused)) void lane_one_inside(const lane_sweep *s) { lane_one_body(1, 0, s); }
+static __attribute__((noinline, unused)) void lane_one_table(const lane_sweep *s) { lane_one_body(1, 1, s); }
+static __attribute__((noinline, unused)) void lane_one_tail(const lane_sweep *s) { lane_one_body(0, 1, s); }
 
 /* s->table is set, or all of s->rows lie inside x and the block is whole. */
 FC_INLINE void lane_sweep_run(bool whole, const lane_sweep *s) {
@@ -49,9 +48,28 @@ FC_INLINE void lane_sweep_run(bool whole, const lane_sweep *s) {
         (!whole ? lane_permuted_tail : s->table ? lane_permuted_table : lane_permuted_inside)(which, s);
         return;
     case LANES_ONE:
-        (!whole ? lane_one_tail : s->table ? lane_one_table : lane_one_inside)(which, s);
+        (!whole ? lane_one_tail : s->table ? lane_one_table : lane_one_inside)(s);
         return;
     }
+}
+
+/* Cycles of a part, x and out in cache. */
+FC_INLINE double lane_cycles(const fc_part *part) {
+    lane_shape shape = lane_shape_of(part);
+    double rows = (double)(part->axis[0].out * part->axis[1].out);
+    double blocks = rows * (double)((part->axis[2].out + LANE_PIXELS - 1) / LANE_PIXELS) * (double)shape.blocks;
+    bool shared = part->axis[2].kernel >= 3 && part->axis[2].dilation == 1 && part->axis[2].stride <= 2;
+    double step = shape.kind == LANES_ONE ? 0.7 : (shared ? 0.7 : 1.0) + (shape.kind == LANES_PERMUTED ? 0.25 : 0);
+    double store = part->problem.out_channels_last ? 3.0 : 2.0 * VL;
+    return blocks * (LANE_PIXELS * ((double)part->reduction * step + store) + 30);
+}
+
+/* Seconds to bring x in and out to where they stay, which small kernels do not hide. */
+FC_INLINE double fc_traffic_seconds(const fc_part *part, const fc_machine *machine) {
+    double bytes = (double)fc_storage_size(part->problem.dtype) *
+                   ((double)part->in_pixels * (double)part->problem.in_ch +
+                    (double)part->out_pixels * (double)part->problem.out_ch);
+    return bytes / (bytes > (double)machine->l2_bytes ? machine->l3_rate : machine->l2_rate);
 }
 
 /* Scratch of a worker. */

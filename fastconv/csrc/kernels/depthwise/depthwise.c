@@ -1,9 +1,9 @@
 /* depthwise: one input channel per group, any number of output channels per group.
  *
  * Planar x: lanes along width (row_sweep.h). A task is some channels x some output rows of an image; it
- * takes a strip of columns and a chunk of rows at a time, makes a table of pointers to the rows of x it
- * needs, and sweeps it for each output channel of the group. Rows whose columns all lie inside x are read in
- * place; others are copied with their padding (common/padded_rows.h), and the copies serve every tap row.
+ * takes a strip of columns and a chunk of rows at a time, copies the rows of x it needs with their padding
+ * (common/padded_rows.h) and sweeps the copies for each output channel of the group. The copies also keep
+ * rows a power of two apart from falling into the same sets of L1, which costs more than copying.
  * Channels-last x: lanes along channels (common/channel_lanes.h).
  *
  * Packed weights: the planar form [out channel][group of height taps][taps as row_sweep.h wants], then, 64-byte
@@ -46,14 +46,10 @@ static int64_t rows_read(const fc_part *part, int64_t rows) {
     return (rows - 1) * part->axis[1].stride + fc_axis_reach(&part->axis[1]) + 1;
 }
 
-static bool read_in_place(const fc_part *part) {
-    return !FC_IS_NARROW && part->axis[2].stride == 1 && part->axis[2].out >= 12 * VL;
-}
-
 static void prepare(fc_part *part, const fc_machine *machine) {
     const fc_axis *width = &part->axis[2], *height = &part->axis[1];
     int64_t budget = (int64_t)(machine->l1d_bytes / sizeof(real)) * 3 / 4;
-    int64_t strip = smaller(width->out, 16 * SWEEP_VECS * VL), rows = 0;
+    int64_t strip = smaller(larger(width->out, 1), 16 * SWEEP_VECS * VL), rows = 0;
     for (;; strip = vectors_up(strip / 2)) {
         int64_t pitch = fc_row_shape_of(width, strip).row_pitch * part->axis[0].kernel;
         rows = (budget / pitch - fc_axis_reach(height) - 1) / height->stride + 1;
@@ -62,18 +58,14 @@ static void prepare(fc_part *part, const fc_machine *machine) {
     }
     rows = larger(rows / SWEEP_ROWS, 1) * SWEEP_ROWS;
     part->block[STRIP] = strip;
-    part->block[CHUNK_ROWS] = smaller(rows, height->out);
+    part->block[CHUNK_ROWS] = smaller(rows, larger(height->out, 1));
 }
 
 static double seconds(const fc_part *part, const fc_machine *machine) {
     const fc_problem *p = &part->problem;
     double out_rows = (double)(part->axis[0].out * part->axis[1].out), taps = (double)part->taps, cycles;
     if (channels_in_lanes(part)) {
-        lane_shape shape = lane_shape_of(part);
-        double blocks = out_rows * (double)divide_up(part->axis[2].out, LANE_PIXELS) * (double)shape.blocks;
-        double tap = shape.kind == LANES_PLAIN ? 0.65 : shape.kind == LANES_PERMUTED ? 0.8 : 0.65;
-        double store = p->out_channels_last ? 1.5 : 2.0 * VL;
-        cycles = blocks * (LANE_PIXELS * (taps * tap + store) + 15);
+        cycles = lane_cycles(part);
     } else {
         double vectors = (double)divide_up(part->axis[2].out, VL);
         double row = vectors * (taps * (share_of(part) ? 0.65 : 1.1) + (p->out_channels_last ? 2.0 * VL : 3.0)) + 6;
@@ -85,7 +77,7 @@ static double seconds(const fc_part *part, const fc_machine *machine) {
         copy = in_rows * (vectors * (double)part->axis[2].stride * copy + 15);
         cycles = (double)p->out_ch * out_rows * row + (double)p->in_ch * copy;
     }
-    return cycles / (machine->vector_fma_rate[FC_PASTE(FC_ISA_, FC_ISA)] / 2);
+    return cycles / (machine->vector_fma_rate[FC_PASTE(FC_ISA_, FC_ISA)] / 2) + fc_traffic_seconds(part, machine);
 }
 
 static size_t planar_count(const fc_part *part) {
@@ -145,11 +137,10 @@ static int64_t partition(const fc_part *part, int threads, int64_t grid[4]) {
 
 /* Scratch of a worker in planar form. */
 typedef struct planar_scratch {
-    const real **table;     /* [depth tap][row] */
+    const real **table;     /* [depth tap][row], into rows */
     const stor **sources;   /* the same, in x */
     int64_t *shift;         /* of each tap along width */
-    int64_t *direct_shift;  /* the same, for rows read in place */
-    real *sums, *zeros, *rows;
+    real *sums, *rows;
     fc_row_shape shape;
     int64_t pitch, share;   /* of the table; see row_sweep.h */
     fc_bounds bounds;
@@ -163,14 +154,11 @@ static int64_t table_pitch(const fc_part *part) {
 static size_t planar_scratch_at(const fc_part *part, char *base, planar_scratch *scratch) {
     fc_row_shape shape = fc_row_shape_of(&part->axis[2], part->block[STRIP]);
     int64_t depth = part->axis[0].kernel, entries = depth * table_pitch(part), width = part->axis[2].kernel;
-    int64_t zeros = read_in_place(part) ? vectors_up(part->axis[2].out + fc_axis_reach(&part->axis[2])) + VL : 0;
     int64_t rows = depth * rows_read(part, part->block[CHUNK_ROWS]) * shape.row_pitch + ROW_SLACK;
-    size_t sizes[7] = {(size_t)entries * sizeof(real *), (size_t)entries * sizeof(stor *),
-                       (size_t)width * sizeof(int64_t),  (size_t)width * sizeof(int64_t),
-                       SWEEP_SUMS * sizeof(real),        (size_t)zeros * sizeof(real),
-                       (size_t)rows * sizeof(real)};
-    size_t starts[7], total = 0;
-    for (int i = 0; i < 7; i++) {
+    size_t sizes[5] = {(size_t)entries * sizeof(real *), (size_t)entries * sizeof(stor *),
+                       (size_t)width * sizeof(int64_t), SWEEP_SUMS * sizeof(real), (size_t)rows * sizeof(real)};
+    size_t starts[5], total = 0;
+    for (int i = 0; i < 5; i++) {
         starts[i] = total;
         total += (sizes[i] + 63) / 64 * 64;
     }
@@ -178,19 +166,14 @@ static size_t planar_scratch_at(const fc_part *part, char *base, planar_scratch 
         scratch->table = (const real **)(void *)(base + starts[0]);
         scratch->sources = (const stor **)(void *)(base + starts[1]);
         scratch->shift = (int64_t *)(void *)(base + starts[2]);
-        scratch->direct_shift = (int64_t *)(void *)(base + starts[3]);
-        scratch->sums = (real *)(void *)(base + starts[4]);
-        scratch->zeros = (real *)(void *)(base + starts[5]);
-        scratch->rows = (real *)(void *)(base + starts[6]);
-        memset(scratch->zeros, 0, sizes[5]);
+        scratch->sums = (real *)(void *)(base + starts[3]);
+        scratch->rows = (real *)(void *)(base + starts[4]);
         scratch->shape = shape;
         scratch->pitch = table_pitch(part);
         scratch->share = share_of(part);
         scratch->bounds = fc_bounds_of(&part->problem);
-        for (int64_t k = 0; k < width; k++) {
+        for (int64_t k = 0; k < width; k++)
             scratch->shift[k] = fc_tap_shift(&shape, &part->axis[2], k);
-            scratch->direct_shift[k] = k * part->axis[2].dilation;
-        }
     }
     return total;
 }
@@ -203,10 +186,9 @@ typedef struct strip {
     int64_t n, channel;      /* of x */
     int64_t d, h, rows;      /* output rows */
     int64_t w, columns;      /* output columns */
-    bool in_place;
 } strip;
 
-/* Fills the table for one strip of one input channel, copying its rows unless they are read in place. */
+/* Copies the rows behind one strip of one input channel and fills the table. */
 static void find_rows(const fc_call *call, const planar_scratch *scratch, const strip *at) {
     const fc_part *part = call->part;
     const fc_tensor *x = &call->tensors.x;
@@ -222,18 +204,9 @@ static void find_rows(const fc_call *call, const planar_scratch *scratch, const 
             sources[i] = d < 0 || h < 0 ? NULL : plane + d * x->stride[2] + h * x->stride[3];
         }
         real *copies = scratch->rows + kd * count * row_pitch;
-        if (at->in_place) {
-#if !FC_IS_NARROW
-            for (int64_t i = 0; i < count; i++)
-                table[i] = sources[i] ? sources[i] + at->w - width->pad_before : scratch->zeros;
-#endif
-        } else {
-            fc_copy_rows(width, &scratch->shape, sources, count, x->stride[4], at->w, at->columns, copies);
-            for (int64_t i = 0; i < count; i++)
-                table[i] = copies + i * row_pitch;
-        }
-        for (int64_t i = count; i < pitch; i++) /* read for rows that are not stored */
-            table[i] = table[0];
+        fc_copy_rows(width, &scratch->shape, sources, count, x->stride[4], at->w, at->columns, copies);
+        for (int64_t i = 0; i < pitch; i++) /* past count: read for output rows that are not stored */
+            table[i] = copies + (i < count ? i : 0) * row_pitch;
     }
 }
 
@@ -247,7 +220,7 @@ static void sweep_strip(const fc_call *call, const planar_scratch *scratch, cons
     fc_bounds bounds = scratch->bounds;
     bool finish = bounds.only && out->stride[4] == 1 && residual->data == NULL;
     row_sweep s = {.depth_pitch = scratch->pitch, .row_step = part->axis[1].stride,
-                   .tap_step = part->axis[1].dilation, .shift = at->in_place ? scratch->direct_shift : scratch->shift,
+                   .tap_step = part->axis[1].dilation, .shift = scratch->shift,
                    .depth_taps = part->axis[0].kernel, .width_taps = part->axis[2].kernel, .sums = scratch->sums,
                    .bias = bias ? *bias : -(real)0.0, .low = bounds.low, .high = bounds.high,
                    .out_pitch = out->stride[3]};
@@ -280,21 +253,12 @@ static void sweep_strip(const fc_call *call, const planar_scratch *scratch, cons
     }
 }
 
-/* A chunk of output rows of one input channel, strip by strip: the columns whose taps all lie inside x in
- * place, in whole vectors, where that pays; the rest through copies. */
+/* A chunk of output rows of one input channel, strip by strip. */
 static void run_chunk(const fc_call *call, const planar_scratch *scratch, strip at) {
     const fc_part *part = call->part;
-    int64_t multiplier = part->group_out_ch, width = part->axis[2].out, inside_begin = 0, inside_end = 0;
-    if (read_in_place(part) && call->tensors.x.stride[4] == 1) {
-        fc_axis_interior(&part->axis[2], &inside_begin, &inside_end);
-        inside_begin = vectors_up(inside_begin);
-        inside_end = inside_begin + larger(inside_end - inside_begin, 0) / (4 * VL) * (4 * VL);
-    }
-    for (int64_t w = 0; w < width; w += at.columns) {
-        at.w = w;
-        at.in_place = w >= inside_begin && w < inside_end;
-        int64_t end = at.in_place ? inside_end : w < inside_begin ? inside_begin : width;
-        at.columns = smaller(end - w, part->block[STRIP]);
+    int64_t multiplier = part->group_out_ch, width = part->axis[2].out;
+    for (at.w = 0; at.w < width; at.w += at.columns) {
+        at.columns = smaller(width - at.w, part->block[STRIP]);
         find_rows(call, scratch, &at);
         for (int64_t j = 0; j < multiplier; j++)
             sweep_strip(call, scratch, &at, at.channel * multiplier + j);

@@ -1,10 +1,9 @@
 /* The planar sweep of depthwise: one channel, pixels along the lanes, a block of rows x vectors of outputs
  * in registers.
  *
- * Rows of x come through a table of pointers, so padded rows, copied rows and rows read in place look the
- * same. With stride 1 or 2 and no dilation along height every loaded vector serves all the output rows it
- * belongs to. Products are added in the order: group of height taps; depth; width and height tap within the
- * group when rows are shared, else height and width tap.
+ * Rows of x come through a table of pointers. With stride 1 or 2 and no dilation along height every loaded
+ * vector serves all the output rows it belongs to. Products are added in the order: group of height taps;
+ * depth; width and height tap within the group when rows are shared, else height and width tap.
  * Bound: FMA throughput with `rows` of 4 or more and 3 taps or more (a 64-byte load that straddles cache
  * lines counts twice: about 0.8 of the load slots); L1 loads when rows are not shared (1D, dilated).
  */

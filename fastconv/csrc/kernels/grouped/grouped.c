@@ -26,6 +26,8 @@ static const char *rejects(const fc_part *part) {
         return "only plain and transposed convolutions";
     if (part->problem.groups == 1)
         return "only more than one group";
+    if (part->group_in_ch == 1)
+        return "one input channel per group is depthwise";
     if (part->group_in_ch > MOST_CHANNELS || part->group_out_ch > MOST_CHANNELS)
         return "only groups of at most 32 channels";
     if (part->taps == 0)
@@ -45,22 +47,18 @@ static int64_t row_vectors(const fc_part *part) { return divide_up(part->axis[2]
 
 static void prepare(fc_part *part, const fc_machine *machine) {
     const fc_axis *height = &part->axis[1];
-    int64_t row = fc_row_shape_of(&part->axis[2], part->axis[2].out).row_pitch * part->group_in_ch *
+    int64_t row = fc_row_shape_of(&part->axis[2], larger(part->axis[2].out, 1)).row_pitch * part->group_in_ch *
                   part->axis[0].kernel * (int64_t)sizeof(real);
     int64_t budget = (int64_t)machine->l2_bytes / 4;
     int64_t rows = (budget / row - fc_axis_reach(height) - 1) / height->stride + 1;
-    part->block[CHUNK_ROWS] = smaller(larger(rows, 4), height->out);
+    part->block[CHUNK_ROWS] = smaller(larger(rows, 4), larger(height->out, 1));
 }
 
 static double seconds(const fc_part *part, const fc_machine *machine) {
     const fc_problem *p = &part->problem;
     double out_rows = (double)(part->axis[0].out * part->axis[1].out), cycles;
     if (channels_in_lanes(part)) {
-        lane_shape shape = lane_shape_of(part);
-        double blocks = out_rows * (double)divide_up(part->axis[2].out, LANE_PIXELS) * (double)shape.blocks;
-        double step = shape.kind == LANES_PERMUTED ? 0.8 : 0.65;
-        double store = p->out_channels_last ? 1.5 : 2.0 * VL;
-        cycles = blocks * (LANE_PIXELS * ((double)part->reduction * step + store) + 15);
+        cycles = lane_cycles(part);
     } else {
         double vectors = out_rows * (double)row_vectors(part), out = (double)part->group_out_ch;
         double rest = (double)(part->group_out_ch % 4);
@@ -68,10 +66,10 @@ static double seconds(const fc_part *part, const fc_machine *machine) {
         double store = out * (p->out_channels_last ? 2.0 * VL : 4.0);
         bool dense = !p->x_channels_last && part->axis[2].stride <= 2;
         double copy = (double)(part->in_pixels * part->group_in_ch) * (dense ? 2.0 / VL : 1.5);
-        double halo = (double)rows_read(part, part->axis[1].out) / (double)part->axis[1].out;
+        double halo = (double)rows_read(part, part->axis[1].out) / (double)larger(part->axis[1].out, 1);
         cycles = (double)p->groups * (vectors * ((double)part->reduction * step + store) + copy * halo + 100);
     }
-    return cycles / (machine->vector_fma_rate[FC_PASTE(FC_ISA_, FC_ISA)] / 2);
+    return cycles / (machine->vector_fma_rate[FC_PASTE(FC_ISA_, FC_ISA)] / 2) + fc_traffic_seconds(part, machine);
 }
 
 static size_t planar_count(const fc_part *part) {
