@@ -51,9 +51,11 @@ def _scales(scale: Any) -> tuple[float, float]:
 
 def _nearest(x: np.ndarray, axis: int, scale: float, size: int) -> np.ndarray:
     if scale == int(scale):
-        return np.repeat(x, int(scale), axis)
+        repeated: np.ndarray = np.repeat(x, int(scale), axis)
+        return repeated
     source = np.minimum(np.floor(np.arange(size) / scale).astype(np.intp), x.shape[axis] - 1)
-    return np.take(x, source, axis)
+    taken: np.ndarray = np.take(x, source, axis)
+    return taken
 
 
 def _linear(x: np.ndarray, axis: int, scale: float, size: int) -> np.ndarray:
@@ -66,7 +68,8 @@ def _linear(x: np.ndarray, axis: int, scale: float, size: int) -> np.ndarray:
     shape = [1] * x.ndim
     shape[axis] = size
     part = share.astype(x.dtype).reshape(shape)
-    lower, upper = np.take(x, low, axis), np.take(x, high, axis)
+    lower: np.ndarray = np.take(x, low, axis)
+    upper: np.ndarray = np.take(x, high, axis)
     lower *= 1 - part
     upper *= part
     lower += upper

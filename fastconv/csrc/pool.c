@@ -124,6 +124,7 @@ static void choose_lanes(fc_pool_call *call) {
     const fc_pool_axis *width = &call->axis[2];
     const int64_t most_reach = 16384, most_stride = 32; /* what bounds the scratch row */
     int64_t reach = (width->kernel - 1) * width->dilation;
+    call->spans = 1;
     bool width_dense = call->x.stride[4] == 1 && width->in > 1;
     if (call->x.stride[1] == 1 && call->channels > 1 && !width_dense) {
         call->lanes = FC_LANES_CHANNELS;
@@ -138,6 +139,8 @@ static void choose_lanes(fc_pool_call *call) {
         call->lanes = FC_LANES_OUTPUTS;
         call->tile = (tile + FC_POOL_MOST_LANES - 1) / FC_POOL_MOST_LANES * FC_POOL_MOST_LANES;
         call->span = call->tile * width->stride + reach + 2 * FC_POOL_MOST_LANES;
+        call->spans = wanted_span / call->span;
+        call->spans = call->spans < 1 ? 1 : call->spans > FC_POOL_SPANS ? FC_POOL_SPANS : call->spans;
     }
 }
 
@@ -215,5 +218,5 @@ fc_status fc_pool_run(const fc_pool *p, const fc_tensor *x, const fc_tensor *out
     /* Memory bounds the work: moving an element takes as long as about 16 flops. */
     threads = fc_threads_for(16 * (touched + outputs) + outputs * window, threads);
     int64_t tasks = cut_tasks(&run.call, threads);
-    return fc_parallel_for(tasks, threads, (size_t)run.call.span * fc_compute_size(p->dtype), run_task, &run);
+    return fc_parallel_for(tasks, threads, (size_t)(run.call.span * run.call.spans) * fc_compute_size(p->dtype), run_task, &run);
 }

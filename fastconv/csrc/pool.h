@@ -32,6 +32,7 @@ typedef struct fc_pool_call {
     int64_t channel_block, channel_blocks; /* lanes over channels: a task takes channel_block of them */
     int64_t tile;         /* lanes over outputs: outputs per pass */
     int64_t span;         /* reals of scratch: a tile's columns, or 4 vectors of double sums */
+    int64_t spans;        /* how many of them, rows of out computed together */
 } fc_pool_call;
 
 typedef struct fc_pool_kernel {
@@ -41,13 +42,21 @@ typedef struct fc_pool_kernel {
                 int64_t channel_end, void *scratch);
 } fc_pool_kernel;
 
-enum { FC_POOL_MOST_LANES = 16 }; /* VL of every instruction set is at most this and divides it */
+enum {
+    FC_POOL_MOST_LANES = 16, /* VL of every instruction set is at most this and divides it */
+    FC_POOL_SPANS = 8,
+};
+
+/* Division takes longer than a row of small windows; without dilation there is nothing to divide. */
+static inline int64_t fc_pool_steps(int64_t distance, int64_t dilation) {
+    return dilation == 1 ? distance : (distance + dilation - 1) / dilation;
+}
 
 /* Taps [*begin, *end) of output o's window that fall inside x. */
 static inline void fc_pool_taps(const fc_pool_axis *axis, int64_t o, int64_t *begin, int64_t *end) {
     int64_t start = o * axis->stride - axis->padding, room = axis->in - start;
-    *begin = start < 0 ? (-start + axis->dilation - 1) / axis->dilation : 0;
-    int64_t last = room > 0 ? (room + axis->dilation - 1) / axis->dilation : 0;
+    *begin = start < 0 ? fc_pool_steps(-start, axis->dilation) : 0;
+    int64_t last = room > 0 ? fc_pool_steps(room, axis->dilation) : 0;
     *end = last < axis->kernel ? last : axis->kernel;
     if (*begin > *end)
         *begin = *end;

@@ -13,7 +13,10 @@
 
 #include "simd/vec.h"
 
-enum { BLOCK = 64 }; /* terms summed in one chain of `real` */
+enum {
+    BLOCK = 64, /* terms summed in one chain of `real` */
+    CHAINS = VL < 4 ? VL : 4,
+};
 
 FC_INLINE vec neutral(fc_pool_kind kind) { return kind == FC_POOL_MAX ? v_set1(-(real)INFINITY) : v_zero(); }
 FC_INLINE vec combine(fc_pool_kind kind, vec a, vec b) {
@@ -137,6 +140,46 @@ FC_INLINE void pool_channel_row(const fc_pool_call *call, fc_pool_kind kind, int
     }
 }
 
+/* ---- one plane after another */
+
+/* A row of out, its depth and height, and the plane of x it is computed from. */
+typedef struct place {
+    int64_t at[FC_MAX_SPATIAL], channel, image;
+    const stor *x;
+    stor *out;
+} place;
+
+FC_INLINE void point(const fc_pool_call *call, place *p) {
+    const int64_t *in = call->x.stride, *out = call->out.stride;
+    p->x = (const stor *)call->x.data + p->image * in[0] + p->channel * in[1];
+    p->out = (stor *)call->out.data + p->image * out[0] + p->channel * out[1] + p->at[0] * out[2] + p->at[1] * out[3];
+}
+
+FC_INLINE place first_place(const fc_pool_call *call, int64_t row) {
+    const fc_pool_axis *a = call->axis;
+    int64_t plane = row / a[1].out / a[0].out;
+    place p = {.at = {row / a[1].out % a[0].out, row % a[1].out, 0},
+               .channel = plane % call->channels,
+               .image = plane / call->channels};
+    point(call, &p);
+    return p;
+}
+
+FC_INLINE void next_place(const fc_pool_call *call, place *p) {
+    p->at[2] = 0;
+    if (++p->at[1] == call->axis[1].out) {
+        p->at[1] = 0;
+        if (++p->at[0] == call->axis[0].out) {
+            p->at[0] = 0;
+            if (++p->channel == call->channels) {
+                p->channel = 0;
+                p->image++;
+            }
+        }
+    }
+    point(call, p);
+}
+
 /* ---- lanes over outputs */
 
 /* span[i]: the window's column at padded width coordinate first + i, reduced over depth and height. */
@@ -210,7 +253,7 @@ FC_INLINE vec reduce_width(fc_pool_kind kind, const fc_pool_axis *width, const r
 FC_INLINE vec width_divisors(const fc_pool_call *call, double count, int64_t o) {
     const fc_pool_axis *width = &call->axis[2];
     int64_t first = o * width->stride - width->padding;
-    int64_t last_end = (o + VL - 1) * width->stride - width->padding + width->kernel;
+    int64_t last_end = smaller(o + VL - 1, width->out - 1) * width->stride - width->padding + width->kernel;
     bool pads = call->count_padding;
     if (call->divisor || ((pads || first >= 0) && last_end <= width->in + (pads ? width->padding : 0)))
         return v_set1(divisor_of(call, count * (double)width->kernel));
@@ -220,18 +263,36 @@ FC_INLINE vec width_divisors(const fc_pool_call *call, double count, int64_t o) 
     return v_load(lanes);
 }
 
-FC_INLINE void pool_output_row(const fc_pool_call *call, fc_pool_kind kind, const int64_t *at, const stor *plane,
-                               stor *out, real *span) {
+/* The width pass of one tile of one row. */
+FC_INLINE void store_outputs(const fc_pool_call *call, fc_pool_kind kind, double count, int64_t tile, const real *span,
+                             stor *out) {
     const fc_pool_axis *width = &call->axis[2];
-    window win = window_of(call, at, 2);
-    for (int64_t tile = 0; tile < width->out; tile += call->tile) {
-        reduce_columns(call, kind, &win, at, plane, tile * width->stride, span);
-        int64_t end = smaller(tile + call->tile, width->out);
-        for (int64_t o = tile; o < end; o += VL) {
-            vec acc = reduce_width(kind, width, span + (o - tile) * width->stride);
-            if (kind == FC_POOL_MEAN)
-                acc = v_div(acc, width_divisors(call, win.count, o));
-            store_part(out + o * call->out.stride[4], call->out.stride[4], acc, smaller(end - o, VL));
+    int64_t end = smaller(tile + call->tile, width->out);
+    for (int64_t o = tile; o < end; o += VL) {
+        vec acc = reduce_width(kind, width, span + (o - tile) * width->stride);
+        if (kind == FC_POOL_MEAN)
+            acc = v_div(acc, width_divisors(call, count, o));
+        store_part(out + o * call->out.stride[4], call->out.stride[4], acc, smaller(end - o, VL));
+    }
+}
+
+/* Rows in small batches, all columns first: a load that straddles stores still on their way to L1 waits. */
+FC_INLINE void pool_output_rows(const fc_pool_call *call, fc_pool_kind kind, int64_t begin, int64_t end, real *spans) {
+    double counts[FC_POOL_SPANS];
+    place next = first_place(call, begin), batch[FC_POOL_SPANS];
+    for (int64_t row = begin, rows; row < end; row += rows) {
+        rows = smaller(end - row, call->spans);
+        for (int64_t i = 0; i < rows; i++, next_place(call, &next))
+            batch[i] = next;
+        for (int64_t tile = 0; tile < call->axis[2].out; tile += call->tile) {
+            for (int64_t i = 0; i < rows; i++) {
+                window win = window_of(call, batch[i].at, 2);
+                counts[i] = win.count;
+                reduce_columns(call, kind, &win, batch[i].at, batch[i].x, tile * call->axis[2].stride,
+                               spans + i * call->span);
+            }
+            for (int64_t i = 0; i < rows; i++)
+                store_outputs(call, kind, counts[i], tile, spans + i * call->span, batch[i].out);
         }
     }
 }
@@ -245,16 +306,14 @@ typedef struct total {
 } total;
 
 FC_INLINE void flush(total *t) {
-    real lanes[4 * VL];
-    double sums[2 * VL];
-    for (int v = 0; v < 4; v++)
-        v_store(lanes + v * VL, t->acc[v]);
-    for (int i = 0; i < 2 * VL; i++)
-        sums[i] = (double)lanes[i] + (double)lanes[i + 2 * VL];
-    for (int half = VL; half > 0; half /= 2)
-        for (int i = 0; i < half; i++)
-            sums[i] += sums[i + half];
-    t->sum += sums[0];
+    real lanes[VL];
+    double chains[CHAINS] = {0};
+    v_store(lanes, v_add(v_add(t->acc[0], t->acc[1]), v_add(t->acc[2], t->acc[3])));
+    for (int i = 0; i < VL; i += CHAINS)
+        for (int c = 0; c < CHAINS; c++)
+            chains[c] += (double)lanes[i + c];
+    for (int c = 0; c < CHAINS; c++)
+        t->sum += chains[c];
     t->terms = 0;
     for (int v = 0; v < 4; v++)
         t->acc[v] = v_zero();
@@ -311,22 +370,21 @@ FC_INLINE real pool_window(const fc_pool_call *call, fc_pool_kind kind, const in
 
 FC_INLINE void pool_rows(const fc_pool_call *call, fc_pool_kind kind, int64_t begin, int64_t end,
                          int64_t channel_begin, int64_t channel_end, void *scratch) {
-    const fc_pool_axis *a = call->axis;
-    for (int64_t row = begin; row < end; row++) {
-        if (call->lanes == FC_LANES_CHANNELS) {
+    switch (call->lanes) {
+    case FC_LANES_CHANNELS:
+        for (int64_t row = begin; row < end; row++)
             pool_channel_row(call, kind, row, channel_begin, channel_end, scratch);
-            continue;
-        }
-        int64_t at[FC_MAX_SPATIAL] = {row / a[1].out % a[0].out, row % a[1].out, 0};
-        int64_t plane = row / a[1].out / a[0].out, c = plane % call->channels, n = plane / call->channels;
-        const stor *x = (const stor *)call->x.data + n * call->x.stride[0] + c * call->x.stride[1];
-        stor *out = (stor *)call->out.data + n * call->out.stride[0] + c * call->out.stride[1] +
-                    at[0] * call->out.stride[2] + at[1] * call->out.stride[3];
-        if (call->lanes == FC_LANES_OUTPUTS)
-            pool_output_row(call, kind, at, x, out, scratch);
-        else
-            for (; at[2] < a[2].out; at[2]++)
-                s_store(out + at[2] * call->out.stride[4], pool_window(call, kind, at, x));
+        break;
+    case FC_LANES_OUTPUTS:
+        pool_output_rows(call, kind, begin, end, scratch);
+        break;
+    case FC_LANES_WINDOW: {
+        place p = first_place(call, begin);
+        for (int64_t row = begin; row < end; row++, next_place(call, &p))
+            for (; p.at[2] < call->axis[2].out; p.at[2]++)
+                s_store(p.out + p.at[2] * call->out.stride[4], pool_window(call, kind, p.at, p.x));
+        break;
+    }
     }
 }
 
