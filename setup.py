@@ -180,10 +180,13 @@ class BuildExt(build_ext):
         isas = [isa for isa in self.chosen_isas() if self.can_build(isa)]
         openmp_compile, openmp_link = self.openmp_flags()
         jobs = self.kernel_jobs(isas) + self.baseline_jobs(isas, openmp_compile)
-        jobs.append(self.cython_job(ext))
+        objects = self.compile_all([*jobs, self.cython_job(ext)])
+        if self.keep_symbols:
+            # The C interface without Python: what a C program links (include/fastconv.h).
+            self.compiler.create_static_lib(objects[: len(jobs)], "fastconv", output_dir="build")
 
         ext.sources = []
-        ext.extra_objects = self.compile_all(jobs)
+        ext.extra_objects = objects
         ext.depends = [*ext.depends, *ext.extra_objects]
         ext.extra_link_args = [*openmp_link, *self.link_flags()]
         super().build_extension(ext)
