@@ -23,7 +23,7 @@
 /* F(4, 3) of a few channels is less exact than the short direct sum it replaces: with this many steps or
  * more its largest error was measured below 4 times that of sequential sums, for inputs of which no more
  * than two thirds are zero. One transformed axis loses less than two; F(2, 3) needs no bound. */
-enum { EXACT_STEPS = OUT_TILE == 4 ? 32 : 1, EXACT_STEPS_ONE_AXIS = OUT_TILE == 4 ? 8 : 1 };
+enum { EXACT_STEPS = OUT_TILE == 4 ? 64 : 1, EXACT_STEPS_ONE_AXIS = OUT_TILE == 4 ? 8 : 1 };
 
 static const char *rejects(const fc_part *part) {
     const fc_problem *p = &part->problem;
@@ -45,7 +45,7 @@ static const char *rejects(const fc_part *part) {
         return "weights hold NaN, infinity or values near overflow";
     int64_t exact = tapped == 2 ? EXACT_STEPS : EXACT_STEPS_ONE_AXIS;
     if (p->precision == FC_PRECISION_HIGHEST && !FC_IS_NARROW && part->group_in_ch * part->axis[0].kernel < exact)
-        return "too few in channels per group (8 along one axis, 32 along two): the error could pass what "
+        return "too few in channels per group (8 along one axis, 64 along two): the error could pass what "
                "'highest' promises";
     return NULL;
 }
