@@ -77,6 +77,35 @@ class Plan:
     ) -> None: ...
 
 @disjoint_base
+class Pool:
+    def __new__(
+        cls,
+        *,
+        dtype: str,
+        maximum: bool,
+        rank: int,
+        batch: int,
+        channels: int,
+        in_size: Sequence[int],
+        kernel: Sequence[int],
+        stride: Sequence[int],
+        padding: Sequence[int],
+        dilation: Sequence[int],
+        ceil_mode: bool = False,
+        count_padding: bool = True,
+        divisor: int = 0,
+    ) -> Pool: ...
+    out_size: tuple[int, ...]
+    def run(
+        self,
+        x: np.ndarray,
+        out: np.ndarray,
+        *,
+        channels_last: bool = False,
+        threads: int = 0,
+    ) -> None: ...
+
+@disjoint_base
 class Weights:
     @property
     def nbytes(self) -> int: ...

@@ -218,5 +218,6 @@ fc_status fc_pool_run(const fc_pool *p, const fc_tensor *x, const fc_tensor *out
     /* Memory bounds the work: moving an element takes as long as about 16 flops. */
     threads = fc_threads_for(16 * (touched + outputs) + outputs * window, threads);
     int64_t tasks = cut_tasks(&run.call, threads);
-    return fc_parallel_for(tasks, threads, (size_t)(run.call.span * run.call.spans) * fc_compute_size(p->dtype), run_task, &run);
+    size_t scratch_bytes = (size_t)(run.call.span * run.call.spans) * fc_compute_size(p->dtype);
+    return fc_parallel_for(tasks, threads, scratch_bytes, run_task, &run);
 }

@@ -1,4 +1,4 @@
-"""include/fastconv.h from a C program: the example compiles without warnings and prints its figures."""
+"""The C interface from a C program: the example compiles cleanly and prints its figures."""
 
 import shutil
 import subprocess
