@@ -8,7 +8,7 @@ such a call. `Conv` keeps its own cache, of plans together with packed weights.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -385,6 +385,7 @@ def make_plan(
     x_channels_last: bool,
     out_channels_last: bool,
     has_residual: bool,
+    pack_per_call: bool = False,
 ) -> tuple[Any, tuple[int, ...]]:
     """The core's plan and the output's shape; no plan where the output has no elements."""
     batch, in_size, pads, sizes = _geometry(problem, shape)
@@ -413,6 +414,7 @@ def make_plan(
         has_residual=has_residual,
         x_channels_last=x_channels_last,
         out_channels_last=out_channels_last,
+        pack_per_call=pack_per_call,
         weights_unsafe=problem.weights_unsafe,
         depth_multiplier=problem.depth_multiplier,
         offset_groups=problem.offset_groups,
@@ -423,7 +425,7 @@ def make_plan(
 
 # Plans of functional calls; they hold geometry only, a few hundred bytes each.
 find_plan: Callable[[Problem, tuple[int, ...], bool, bool, bool], tuple[Any, tuple[int, ...]]]
-find_plan = lru_cache(maxsize=512)(make_plan)
+find_plan = lru_cache(maxsize=512)(partial(make_plan, pack_per_call=True))
 
 
 # Outputs

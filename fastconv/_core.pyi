@@ -38,6 +38,7 @@ class Plan:
         has_residual: bool = False,
         x_channels_last: bool = False,
         out_channels_last: bool = False,
+        pack_per_call: bool = False,
         weights_unsafe: bool = False,
         depth_multiplier: int = 1,
         offset_groups: int = 1,

@@ -77,7 +77,7 @@ cdef extern from "fastconv.h" nogil:
         fc_precision precision
         bint has_bias, has_residual
         bint x_channels_last, out_channels_last
-        bint weights_unsafe
+        bint pack_per_call, weights_unsafe
         int64_t depth_multiplier, offset_groups
 
     ctypedef struct fc_tensor:
@@ -333,8 +333,8 @@ cdef class Plan:
         self, *, dtype, operation, rank, batch, in_ch, out_ch, groups, in_size, kernel, stride,
         dilation, padding, output_padding=None, padding_mode="zeros", activation=None,
         activation_params=(0.0, 0.0), precision="highest", has_bias=False, has_residual=False,
-        x_channels_last=False, out_channels_last=False, weights_unsafe=False, depth_multiplier=1,
-        offset_groups=1, algorithm="auto",
+        x_channels_last=False, out_channels_last=False, pack_per_call=False, weights_unsafe=False,
+        depth_multiplier=1, offset_groups=1, algorithm="auto",
     ):
         cdef fc_problem *p = &self.problem
         cdef int spatial_rank = rank
@@ -355,7 +355,7 @@ cdef class Plan:
         p.precision = PRECISIONS[precision]
         p.has_bias, p.has_residual = has_bias, has_residual
         p.x_channels_last, p.out_channels_last = x_channels_last, out_channels_last
-        p.weights_unsafe = weights_unsafe
+        p.pack_per_call, p.weights_unsafe = pack_per_call, weights_unsafe
         p.depth_multiplier, p.offset_groups = depth_multiplier, offset_groups
         name = algorithm.encode()
         check(fc_plan_create(p, name, &self.plan))

@@ -37,9 +37,13 @@ static void note(fc_plan *plan, const fc_part *part, const fc_kernel *kernel, do
         plan->candidate_count++;
         *known = (fc_candidate){kernel->algorithm, kernel->name, 0, NULL};
     }
-    known->estimated_seconds += seconds * (double)plan->problem.batch;
+    known->estimated_seconds += seconds;
     if (why != NULL && part->taps > 0)
         known->rejected = why;
+}
+
+static double pack_seconds(const fc_kernel *kernel, const fc_part *part) {
+    return part->problem.pack_per_call ? (double)kernel->packed_bytes(part) / fc_cpu_machine()->pack_rate : 0;
 }
 
 /* Walks the rows, each algorithm's widest kernel once. */
@@ -63,8 +67,10 @@ static choice choose(const fc_part *part, const char *wanted, fc_plan *plan) {
             seen[seen_count++] = kernel->algorithm;
         const char *why = kernel->rejects(part);
         double seconds = why ? 0 : kernel->seconds(part, fc_cpu_machine());
+        double pack = why ? 0 : pack_seconds(kernel, part);
         if (plan != NULL)
-            note(plan, part, kernel, seconds, why);
+            note(plan, part, kernel, seconds * (double)part->problem.batch + pack, why);
+        seconds += pack; /* for one image, whatever the batch */
         if (asked)
             best.found = true;
         if (why != NULL) {
@@ -105,7 +111,8 @@ fc_status fc_dispatch(fc_plan *plan, const char *algorithm) {
         }
         part->kernel = got.kernel;
         got.kernel->prepare(part, machine);
-        plan->estimated_seconds += got.seconds * (double)plan->problem.batch;
+        double pack = pack_seconds(got.kernel, part);
+        plan->estimated_seconds += (got.seconds - pack) * (double)plan->problem.batch + pack;
         size_t scratch = got.kernel->scratch_bytes(part);
         if (scratch > plan->scratch_bytes)
             plan->scratch_bytes = scratch;
