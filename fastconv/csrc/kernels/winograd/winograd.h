@@ -21,8 +21,8 @@
 #include "kernels/winograd/output.h"
 
 /* F(4, 3) of a few channels is less exact than the short direct sum it replaces: with this many steps or
- * more its largest error was measured below 4 times that of sequential sums, for inputs of which no more
- * than two thirds are zero. One transformed axis loses less than two; F(2, 3) needs no bound. */
+ * more its largest error was measured below 4 times that of sequential sums, for inputs of which up to
+ * nine tenths are zero (5.6 times at 97 % zeros; 3.4 from 128 steps on). One transformed axis loses less than two; F(2, 3) needs no bound. */
 enum { EXACT_STEPS = OUT_TILE == 4 ? 64 : 1, EXACT_STEPS_ONE_AXIS = OUT_TILE == 4 ? 8 : 1 };
 
 static const char *rejects(const fc_part *part) {
