@@ -15,6 +15,9 @@
  *   v_round v_pow2   nearest whole number; 2 to a whole number in the exponent range
  *   v_abs v_reduce_max
  *   v_deinterleave(a, b, &even, &odd)  the 2 * VL values a, b parted by parity
+ *   v_align(a, b, n)  lanes n, ..., n + VL - 1 of the 2 * VL values a, b; n from 0 to VL, known when unrolled
+ *   lane_mask v_mask(begin, end)  lanes begin <= i < end; v_loadm(p, mask)  those lanes of p, else zeros; no
+ *                    byte of another lane is read
  *   lane_index v_lanes(int32_t[VL]) v_permute(a, lanes)  lane i of the result is lane lanes[i] of a
  *   v_transpose(rows)  a square of VL vectors, in place
  *   v_any_nan(a)     whether some lane is NaN

@@ -62,6 +62,13 @@ FC_INLINE void v_transpose(vec rows[VL]) {
     rows[2] = _mm256_permute2f128_pd(a, c, 0x31);
     rows[3] = _mm256_permute2f128_pd(b, d, 0x31);
 }
+typedef __m256i lane_mask;
+FC_INLINE lane_mask v_mask(int64_t begin, int64_t end) {
+    __m256i lane = _mm256_setr_epi64x(0, 1, 2, 3);
+    return _mm256_andnot_si256(_mm256_cmpgt_epi64(_mm256_set1_epi64x(begin), lane),
+                               _mm256_cmpgt_epi64(_mm256_set1_epi64x(end), lane));
+}
+FC_INLINE vec v_loadm(const real *p, lane_mask mask) { return _mm256_maskload_pd(p, mask); }
 FC_INLINE int v_any_nan(vec a) { return _mm256_movemask_pd(_mm256_cmp_pd(a, a, _CMP_UNORD_Q)) != 0; }
 FC_INLINE void v_deinterleave2(const real *p, vec out[2]) {
     vec a = _mm256_insertf128_pd(_mm256_castpd128_pd256(_mm_loadu_pd(p)), _mm_loadu_pd(p + 4), 1);
@@ -140,6 +147,13 @@ FC_INLINE void v_transpose(vec rows[VL]) {
         rows[i + 4] = _mm256_permute2f128_ps(t[i], t[i + 4], 0x31);
     }
 }
+typedef __m256i lane_mask;
+FC_INLINE lane_mask v_mask(int64_t begin, int64_t end) {
+    __m256i lane = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
+    return _mm256_andnot_si256(_mm256_cmpgt_epi32(_mm256_set1_epi32((int32_t)begin), lane),
+                               _mm256_cmpgt_epi32(_mm256_set1_epi32((int32_t)end), lane));
+}
+FC_INLINE vec v_loadm(const real *p, lane_mask mask) { return _mm256_maskload_ps(p, mask); }
 FC_INLINE int v_any_nan(vec a) { return _mm256_movemask_ps(_mm256_cmp_ps(a, a, _CMP_UNORD_Q)) != 0; }
 /* p[0..3] and p[shift..shift+3] in the two halves */
 FC_INLINE vec fc_load_halves(const real *p, int shift) {
@@ -178,6 +192,13 @@ FC_INLINE void v_interleave4(real *p, const vec in[4]) {
     v_store(p + 3 * VL, _mm256_permute2f128_ps(rows[2], rows[3], 0x31));
 }
 #endif
+/* Through memory: the count of the instructions that shift is theirs alone. */
+FC_INLINE vec v_align(vec a, vec b, int n) {
+    real lanes[2 * VL];
+    v_store(lanes, a);
+    v_store(lanes + VL, b);
+    return v_load(lanes + n);
+}
 FC_INLINE real v_reduce_max(vec a) {
     real lanes[VL];
     v_store(lanes, a);

@@ -61,6 +61,20 @@ FC_INLINE void v_transpose(vec rows[VL]) {
         rows[i + 6] = _mm512_shuffle_f64x2(ab_odd, cd_odd, 0xdd);
     }
 }
+typedef __mmask8 lane_mask;
+FC_INLINE lane_mask v_mask(int64_t begin, int64_t end) { return (lane_mask)(fc_mask(end) & ~fc_mask(begin)); }
+FC_INLINE vec v_loadm(const real *p, lane_mask mask) { return _mm512_maskz_loadu_pd(mask, p); }
+FC_INLINE vec v_align(vec a, vec b, int n) {
+    __m512i low = _mm512_castpd_si512(a), high = _mm512_castpd_si512(b);
+    switch (n) { /* the count is part of the instruction */
+#define FC_ALIGN(n) case n: return _mm512_castsi512_pd(_mm512_alignr_epi64(high, low, n));
+        FC_ALIGN(1) FC_ALIGN(2) FC_ALIGN(3) FC_ALIGN(4) FC_ALIGN(5)
+        FC_ALIGN(6) FC_ALIGN(7)
+#undef FC_ALIGN
+    default:
+        return n == 0 ? a : b;
+    }
+}
 FC_INLINE int v_any_nan(vec a) { return _mm512_cmp_pd_mask(a, a, _CMP_UNORD_Q) != 0; }
 FC_INLINE vec fc_pick(vec a, vec b, int i0, int i1, int i2, int i3, int i4, int i5, int i6, int i7) {
     return _mm512_permutex2var_pd(a, _mm512_setr_epi64(i0, i1, i2, i3, i4, i5, i6, i7), b);
@@ -148,6 +162,21 @@ FC_INLINE void v_transpose(vec rows[VL]) {
         rows[i + 4] = _mm512_shuffle_f32x4(ab_odd, cd_odd, 0x88);
         rows[i + 8] = _mm512_shuffle_f32x4(ab, cd, 0xdd);
         rows[i + 12] = _mm512_shuffle_f32x4(ab_odd, cd_odd, 0xdd);
+    }
+}
+typedef __mmask16 lane_mask;
+FC_INLINE lane_mask v_mask(int64_t begin, int64_t end) { return (lane_mask)(fc_mask(end) & ~fc_mask(begin)); }
+FC_INLINE vec v_loadm(const real *p, lane_mask mask) { return _mm512_maskz_loadu_ps(mask, p); }
+FC_INLINE vec v_align(vec a, vec b, int n) {
+    __m512i low = _mm512_castps_si512(a), high = _mm512_castps_si512(b);
+    switch (n) { /* the count is part of the instruction */
+#define FC_ALIGN(n) case n: return _mm512_castsi512_ps(_mm512_alignr_epi32(high, low, n));
+        FC_ALIGN(1) FC_ALIGN(2) FC_ALIGN(3) FC_ALIGN(4) FC_ALIGN(5)
+        FC_ALIGN(6) FC_ALIGN(7) FC_ALIGN(8) FC_ALIGN(9) FC_ALIGN(10)
+        FC_ALIGN(11) FC_ALIGN(12) FC_ALIGN(13) FC_ALIGN(14) FC_ALIGN(15)
+#undef FC_ALIGN
+    default:
+        return n == 0 ? a : b;
     }
 }
 FC_INLINE int v_any_nan(vec a) { return _mm512_cmp_ps_mask(a, a, _CMP_UNORD_Q) != 0; }

@@ -56,6 +56,22 @@ FC_INLINE vec v_pow2(vec a) {
         a[i] = (real)ldexp(1.0, (int)a[i]);
     return a;
 }
+typedef struct lane_mask {
+    int8_t begin, end;
+} lane_mask;
+FC_INLINE lane_mask v_mask(int64_t begin, int64_t end) { return (lane_mask){(int8_t)begin, (int8_t)end}; }
+FC_INLINE vec v_loadm(const real *p, lane_mask mask) {
+    vec a = {0};
+    for (int i = mask.begin; i < mask.end; i++)
+        a[i] = p[i];
+    return a;
+}
+FC_INLINE vec v_align(vec a, vec b, int n) {
+    real lanes[2 * VL];
+    v_store(lanes, a);
+    v_store(lanes + VL, b);
+    return v_load(lanes + n);
+}
 FC_INLINE void v_transpose(vec rows[VL]) {
     real lanes[VL][VL];
     memcpy(lanes, rows, sizeof lanes);
