@@ -65,22 +65,25 @@ static __attribute__((unused)) void lane_pack(const fc_part *part, const fc_weig
     lane_shape shape = lane_shape_of(part);
     const fc_axis *axis = part->axis;
     const int64_t *s = weight->stride;
+    bool slot_inside = shape.kind == LANES_ONE;
+    int64_t outer = slot_inside ? axis[2].kernel : shape.slots, inner = slot_inside ? shape.slots : axis[2].kernel;
+    int64_t outer_step = s[slot_inside ? 5 : 2], inner_step = s[slot_inside ? 2 : 5];
     for (int64_t b = 0; b < shape.blocks; b++) {
         lane_block block = lane_block_at(part, &shape, b);
-        for (int64_t row = 0; row < shape.tap_rows; row++)
-            for (int64_t i = 0; i < shape.slots * axis[2].kernel; i++) {
-                bool slot_inside = shape.kind == LANES_ONE;
-                int64_t inner = slot_inside ? shape.slots : axis[2].kernel;
-                int64_t slot = slot_inside ? i % inner : i / inner, k = slot_inside ? i / inner : i % inner;
-                for (int64_t lane = 0; lane < VL; lane++) {
-                    int64_t channel = block.first_out + lane, out = part->group_out_ch;
-                    *to++ = lane >= block.count
-                                ? 0
-                                : ((const real *)weight->data)[channel / out * s[0] + channel % out * s[1] +
-                                                               slot * s[2] + row / axis[1].kernel * s[3] +
-                                                               row % axis[1].kernel * s[4] + k * s[5]];
+        int64_t lane_at[VL];
+        for (int64_t lane = 0; lane < block.count; lane++) {
+            int64_t channel = block.first_out + lane, out = part->group_out_ch;
+            lane_at[lane] = channel / out * s[0] + channel % out * s[1];
+        }
+        for (int64_t row = 0; row < shape.tap_rows; row++) {
+            int64_t at_row = row / axis[1].kernel * s[3] + row % axis[1].kernel * s[4];
+            for (int64_t i = 0; i < outer; i++)
+                for (int64_t j = 0; j < inner; j++, to += VL) {
+                    const real *from = (const real *)weight->data + at_row + i * outer_step + j * inner_step;
+                    for (int64_t lane = 0; lane < VL; lane++)
+                        to[lane] = lane < block.count ? from[lane_at[lane]] : 0;
                 }
-            }
+        }
     }
 }
 

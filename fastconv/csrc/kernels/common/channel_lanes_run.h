@@ -60,6 +60,8 @@ FC_INLINE double lane_cycles(const fc_part *part) {
     double blocks = rows * (double)((part->axis[2].out + LANE_PIXELS - 1) / LANE_PIXELS) * (double)shape.blocks;
     bool shared = part->axis[2].kernel >= 3 && part->axis[2].dilation == 1 && part->axis[2].stride <= 2;
     double step = shape.kind == LANES_ONE ? 0.7 : (shared ? 0.7 : 1.0) + (shape.kind == LANES_PERMUTED ? 0.25 : 0);
+    if (part->axis[2].kernel > 7) /* x of so many taps leaves L1 between the blocks of a row */
+        step *= 2.3;
     double store = part->problem.out_channels_last ? 3.0 : 2.0 * VL;
     return blocks * (LANE_PIXELS * ((double)part->reduction * step + store) + 30);
 }

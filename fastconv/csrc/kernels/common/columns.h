@@ -1,7 +1,7 @@
 /* The panel of columns: for a run of output pixels, the x values each step of the reduction needs.
  *
- * panel[k * width + lane] is what tap and channel k (channel-major: k = channel * taps + tap) read for
- * output pixel first + lane; lanes past `count` hold zeros. Padding, stride, dilation and layout are all
+ * panel[k * pitch + lane] is what tap and channel k (channel-major: k = channel * taps + tap) read for
+ * output pixel first + lane; lanes past `count` hold zeros up to a whole vector. Padding, stride, dilation and layout are all
  * resolved here, so a panel of a few tens of KB replaces im2col. Bound: loads and stores, one vector each
  * per vector of the panel when x is dense along width and the stride is 1.
  */
@@ -78,7 +78,7 @@ FC_INLINE fc_run_source fc_run_of(const fc_part *part, const fc_tensor *x, fc_pi
 
 /* Fills panel for reduction steps [k_begin, k_end) of group `group`, image n. */
 static __attribute__((unused)) void fc_load_columns(const fc_call *call, int64_t n, int64_t group, int64_t first, int64_t count,
-                                          int64_t k_begin, int64_t k_end, int64_t width, real *panel) {
+                                          int64_t k_begin, int64_t k_end, int64_t pitch, real *panel) {
     const fc_part *part = call->part;
     const fc_tensor *x = &call->tensors.x;
     int64_t taps = part->taps;
@@ -95,7 +95,7 @@ static __attribute__((unused)) void fc_load_columns(const fc_call *call, int64_t
                 int64_t k = c * taps + tap;
                 if (k >= k_begin && k < k_end)
                     fc_load_run(&part->axis[2], &run, image + c * x->stride[1], x->stride[4],
-                                panel + (k - k_begin) * width + lane);
+                                panel + (k - k_begin) * pitch + lane);
             }
             if (++kw == part->axis[2].kernel) {
                 kw = 0;
@@ -109,9 +109,10 @@ static __attribute__((unused)) void fc_load_columns(const fc_call *call, int64_t
         pixel.w += run_count - 1;
         fc_pixel_next_row(part, &pixel);
     }
-    for (int64_t k = 0; count < width && k < k_end - k_begin; k++)
-        for (int64_t lane = count; lane < width; lane++)
-            panel[k * width + lane] = 0;
+    int64_t whole = round_up(count, VL);
+    for (int64_t k = 0; count < whole && k < k_end - k_begin; k++)
+        for (int64_t lane = count; lane < whole; lane++)
+            panel[k * pitch + lane] = 0;
 }
 
 #endif

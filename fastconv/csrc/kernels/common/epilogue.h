@@ -8,6 +8,7 @@
 #define FC_EPILOGUE_H
 
 #include "kernel.h"
+#include "kernels/common/integers.h"
 #include "simd/vec.h"
 
 /* exp by 2**n * p(r), |r| <= ln(2)/2: Cody and Waite's reduction, a Taylor-Horner polynomial of degree 6 (float) or
@@ -144,12 +145,6 @@ typedef struct fc_pixel {
     int64_t d, h, w;
 } fc_pixel;
 
-/* a / b of non-negative values: a 64-bit division takes three times as long as the 32-bit one that nearly always
- * serves. */
-FC_INLINE int64_t fc_quotient(int64_t a, int64_t b) {
-    return ((uint64_t)a | (uint64_t)b) >> 32 ? a / b : (int64_t)((uint32_t)a / (uint32_t)b);
-}
-
 FC_INLINE fc_pixel fc_pixel_at(const fc_part *part, int64_t index) {
     int64_t width = part->axis[2].out, height = part->axis[1].out;
     int64_t row = fc_quotient(index, width), depth = row < height ? 0 : fc_quotient(row, height);
@@ -173,6 +168,12 @@ FC_INLINE int64_t fc_tensor_offset(const fc_tensor *t, int64_t n, int64_t c, fc_
 /* Whether the rows of a plane follow one another, so that pixels of several are one run. */
 FC_INLINE bool fc_rows_join(const fc_part *part, const fc_tensor *t) {
     return t->data == NULL || t->stride[3] == part->axis[2].out * t->stride[4];
+}
+
+/* Whether all pixels of an image's channel are one run. */
+FC_INLINE bool fc_planes_join(const fc_part *part, const fc_tensor *t) {
+    int64_t width = part->axis[2].out * t->stride[4], plane = part->axis[1].out * width;
+    return (part->axis[1].out == 1 || t->stride[3] == width) && (part->axis[0].out == 1 || t->stride[2] == plane);
 }
 
 /* Stores a tile with pixels along the lanes: sums[row * sums_step + lane] is output channel channel +

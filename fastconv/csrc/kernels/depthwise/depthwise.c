@@ -1,24 +1,22 @@
 /* depthwise: one input channel per group, any number of output channels per group.
  *
  * Planar x: lanes along width (row_sweep.h). A task is some channels x some output rows of an image; it
- * takes a strip of columns and a chunk of rows at a time, copies the rows of x it needs with their padding
- * (common/padded_rows.h) and sweeps the copies for each output channel of the group. The copies also keep
- * rows a power of two apart from falling into the same sets of L1, which costs more than copying.
- * Channels-last x: lanes along channels (common/channel_lanes.h).
+ * sweeps a chunk of rows at a time for each output channel of the group. x with dense rows and zero padding is
+ * read in place, the padding left out by masks; anything else is copied with its padding, a strip of columns at
+ * a time (common/padded_rows.h). Copying a row costs about as much as three taps of it.
+ * Channels-last x: lanes along channels (common/channel_lanes.h), or, of 2 to 4 channels, rows of all of them.
  *
  * Packed weights: the planar form [out channel][group of height taps][taps as row_sweep.h wants], then, 64-byte
- * aligned, the form of channel_lanes.h; both, since which is used depends on the layout of x.
- * Bound: L1 loads, about one per two FMAs after reuse in registers; memory for small kernels on large planes.
+ * aligned, what channels-last x may want: the form of channel_lanes.h, or [tap][lane] of sweep_mixed; both forms,
+ * since which is used depends on the layout of x.
+ * Bound: FMA throughput and L1 loads, which are about even at 3 x 3; memory for small kernels on large planes.
  */
 #include "kernels/common/channel_lanes_run.h"
+#include "kernels/common/integers.h"
 #include "kernels/depthwise/row_sweep.h"
 
 enum { STRIP = 0, CHUNK_ROWS = 1 }; /* of part->block */
-
-static int64_t smaller(int64_t a, int64_t b) { return a < b ? a : b; }
-static int64_t larger(int64_t a, int64_t b) { return a > b ? a : b; }
-static int64_t divide_up(int64_t a, int64_t b) { return (a + b - 1) / b; }
-static int64_t vectors_up(int64_t count) { return divide_up(count, VL) * VL; }
+enum { FEW_TAPS = 16, MOST_MASKS = 256, MOST_COLUMNS = 8192 }; /* of rows read in place */
 
 static const char *rejects(const fc_part *part) {
     if (part->problem.operation > FC_CONV_TRANSPOSED)
@@ -31,14 +29,48 @@ static const char *rejects(const fc_part *part) {
 }
 
 /* Few channels leave most lanes empty, so their planes are copied out instead. */
-static bool channels_in_lanes(const fc_part *part) {
-    return part->problem.x_channels_last && 2 * part->problem.in_ch >= VL;
+static bool enough_lanes(const fc_part *part) { return 2 * part->problem.in_ch >= VL; }
+
+/* Their weights are packed for whichever layout. */
+static bool channels_mix(const fc_part *part) {
+    int64_t channels = part->problem.in_ch;
+    return SWEEP_MASKED && !enough_lanes(part) && part->group_out_ch == 1 && channels >= 2 && channels <= 4;
 }
 
-/* How rows are shared between output rows: see row_sweep.h. */
+static bool channels_in_lanes(const fc_part *part) { return part->problem.x_channels_last && enough_lanes(part); }
+
+/* How rows are shared between output rows: see row_sweep.h. A single row of taps has nothing to share, but may be
+ * read in place as well, which is worth more than aligned copies while its taps are few. */
 static int64_t share_of(const fc_part *part) {
-    const fc_axis *height = &part->axis[1];
-    return height->kernel >= 3 && height->dilation == 1 && height->stride <= 2 ? height->stride : 0;
+    const fc_axis *height = &part->axis[1], *width = &part->axis[2];
+    bool several = height->kernel >= 2 || (width->kernel <= FEW_TAPS && height->out >= 4);
+    bool shares = several && height->dilation == 1 && height->stride == width->stride;
+    return shares && height->stride <= 2 ? height->stride : 0;
+}
+
+static bool zero_padding(const fc_part *part) {
+    const fc_axis *axis = part->axis;
+    return axis[0].pad_mode == FC_PAD_ZEROS && axis[1].pad_mode == FC_PAD_ZEROS && axis[2].pad_mode == FC_PAD_ZEROS;
+}
+
+static bool dense_taps(const fc_axis *width) { return width->stride * width->dilation == 1; }
+
+/* Shared rows are read with their stride: their copies are those of a stride of 1. */
+static fc_axis copied_axis(const fc_part *part) {
+    fc_axis axis = part->axis[2];
+    axis.stride = share_of(part) ? 1 : axis.stride;
+    return axis;
+}
+
+/* Columns of that axis behind `columns` output columns. */
+static int64_t copied_columns(const fc_part *part, int64_t columns) {
+    int64_t share = share_of(part);
+    return share ? (columns - 1) * share + 1 : columns;
+}
+
+static fc_row_shape copied_shape(const fc_part *part, int64_t columns) {
+    fc_axis axis = copied_axis(part);
+    return fc_row_shape_of(&axis, copied_columns(part, columns));
 }
 
 /* Rows of x behind `rows` output rows of one depth tap. */
@@ -46,38 +78,64 @@ static int64_t rows_read(const fc_part *part, int64_t rows) {
     return (rows - 1) * part->axis[1].stride + fc_axis_reach(&part->axis[1]) + 1;
 }
 
+/* See sweep_mixed: rows of a few interleaved channels that could be read as they lie. */
+static bool channels_may_mix(const fc_part *part) {
+    const fc_axis *axis = part->axis;
+    return zero_padding(part) && part->problem.x_channels_last && channels_mix(part) &&
+           axis[1].dilation == 1 && axis[1].stride * axis[2].stride == 1;
+}
+
+/* Such rows as rows of one channel. */
+static fc_part mixed_part(const fc_part *part) {
+    fc_part mixed = *part;
+    int64_t channels = part->problem.in_ch;
+    mixed.axis[2].in *= channels;
+    mixed.axis[2].out *= channels;
+    mixed.axis[2].dilation *= channels;
+    mixed.axis[2].pad_before *= channels;
+    return mixed;
+}
+
 static void prepare(fc_part *part, const fc_machine *machine) {
     const fc_axis *width = &part->axis[2], *height = &part->axis[1];
     int64_t budget = (int64_t)(machine->l1d_bytes / sizeof(real)) * 3 / 4;
     int64_t strip = smaller(larger(width->out, 1), 16 * SWEEP_VECS * VL), rows = 0;
-    for (;; strip = vectors_up(strip / 2)) {
-        int64_t pitch = fc_row_shape_of(width, strip).row_pitch * part->axis[0].kernel;
+    for (;; strip = round_up(strip / 2, VL)) {
+        int64_t pitch = copied_shape(part, strip).row_pitch * part->axis[0].kernel;
         rows = (budget / pitch - fc_axis_reach(height) - 1) / height->stride + 1;
-        if (rows >= 2 * SWEEP_ROWS || strip <= SWEEP_VECS * VL)
+        if (rows >= 16 || strip <= SWEEP_VECS * VL)
             break;
     }
-    rows = larger(rows / SWEEP_ROWS, 1) * SWEEP_ROWS;
+    int64_t block = sweep_block_rows(share_of(part), dense_taps(width), height->out, divide_up(strip, VL));
     part->block[STRIP] = strip;
-    part->block[CHUNK_ROWS] = smaller(rows, larger(height->out, 1));
+    part->block[CHUNK_ROWS] = smaller(larger(rows / block, 1) * block, larger(height->out, 1));
 }
 
-static double seconds(const fc_part *part, const fc_machine *machine) {
+/* Cycles of the planar form, x and out in cache. */
+static double planar_cycles(const fc_part *part) {
     const fc_problem *p = &part->problem;
-    double out_rows = (double)(part->axis[0].out * part->axis[1].out), taps = (double)part->taps, cycles;
-    if (channels_in_lanes(part)) {
-        cycles = lane_cycles(part);
-    } else {
-        double vectors = (double)divide_up(part->axis[2].out, VL);
-        double row = vectors * (taps * (share_of(part) ? 0.65 : 1.1) + (p->out_channels_last ? 2.0 * VL : 3.0)) + 6;
-        double copy = p->x_channels_last && p->in_ch > 1 ? 1.2 * VL
-                      : part->axis[2].stride > 2         ? 1.2 * VL
-                                                         : 2.0;
-        double in_rows = (double)rows_read(part, part->axis[1].out) * (double)part->axis[0].kernel *
-                         (double)part->axis[0].out;
-        copy = in_rows * (vectors * (double)part->axis[2].stride * copy + 15);
-        cycles = (double)p->out_ch * out_rows * row + (double)p->in_ch * copy;
-    }
-    return cycles / (machine->vector_fma_rate[FC_PASTE(FC_ISA_, FC_ISA)] / 2) + fc_traffic_seconds(part, machine);
+    const fc_axis *height = &part->axis[1], *width = &part->axis[2];
+    bool mixed = channels_may_mix(part), narrow_rows = p->x_channels_last && p->in_ch > 1 && !mixed;
+    bool in_place = SWEEP_MASKED && share_of(part) && width->pad_mode == FC_PAD_ZEROS && !narrow_rows;
+    int64_t vectors = divide_up(width->out, VL);
+    int64_t block = sweep_block_rows(share_of(part), dense_taps(width), height->out, vectors);
+    double out_rows = (double)(part->axis[0].out * round_up(height->out, block));
+    double step = share_of(part) ? 0.65 : dense_taps(width) ? 0.85 : 1.1;
+    double store = p->out_channels_last && p->out_ch > 1 && !mixed ? 2.0 * VL : 3.5;
+    double row = (double)vectors * ((double)part->taps * step + store);
+    double in_rows = (double)(rows_read(part, height->out) * part->axis[0].kernel * part->axis[0].out);
+    double copy = narrow_rows ? 1.2 * VL : width->stride > 2 ? 1.2 * VL : 2.0;
+    double copies = in_place ? 0 : in_rows * ((double)(vectors * width->stride) * copy + 15);
+    return (double)p->out_ch * (out_rows * row + 150) + (double)p->in_ch * copies;
+}
+
+/* The planar form asks ahead for what it reads and writes, so that the longer of the two remains. */
+static double seconds(const fc_part *part, const fc_machine *machine) {
+    double clock = machine->vector_fma_rate[FC_PASTE(FC_ISA_, FC_ISA)] / 2, traffic = fc_traffic_seconds(part, machine);
+    if (channels_in_lanes(part))
+        return lane_cycles(part) / clock + traffic;
+    double compute = planar_cycles(part) / clock;
+    return compute > traffic ? compute : traffic;
 }
 
 static size_t planar_count(const fc_part *part) {
@@ -85,28 +143,38 @@ static size_t planar_count(const fc_part *part) {
 }
 
 static size_t packed_bytes(const fc_part *part) {
-    return (planar_count(part) + (size_t)lane_packed_count(part)) * sizeof(real);
+    size_t lanes = enough_lanes(part) ? (size_t)lane_packed_count(part)
+                   : channels_mix(part) ? (size_t)part->taps * MIXED_VECS * VL
+                                        : 0;
+    return (planar_count(part) + lanes) * sizeof(real);
 }
 
 static void pack(const fc_part *part, const fc_weight_view *weight, const fc_weight_view *pointwise, void *packed) {
     (void)pointwise;
     real *to = packed;
     const int64_t *s = weight->stride;
-    int64_t share = share_of(part), height = part->axis[1].kernel;
-    for (int64_t channel = 0; channel < part->problem.out_ch; channel++)
-        for (int64_t first = 0, taps; first < height; first += taps) {
-            taps = sweep_group(share, height - first);
-            bool shares = sweep_shares(share, taps);
-            int64_t inner = shares ? taps : part->axis[2].kernel, outer = shares ? part->axis[2].kernel : taps;
-            for (int64_t i = 0; i < part->axis[0].kernel * taps * part->axis[2].kernel; i++) {
-                int64_t a = i / inner % outer, b = i % inner, kd = i / inner / outer;
-                int64_t kh = first + (shares ? b : a), kw = shares ? a : b;
-                *to++ = ((const real *)weight->data)[channel / part->group_out_ch * s[0] +
-                                                     channel % part->group_out_ch * s[1] + kd * s[3] + kh * s[4] +
-                                                     kw * s[5]];
-            }
+    int64_t share = share_of(part), height = part->axis[1].kernel, width = part->axis[2].kernel;
+    for (int64_t channel = 0; channel < part->problem.out_ch; channel++) {
+        const real *taps = (const real *)weight->data + channel / part->group_out_ch * s[0] +
+                           channel % part->group_out_ch * s[1];
+        for (int64_t first = 0, rows; first < height; first += rows) {
+            rows = sweep_group(share, height - first);
+            bool shares = sweep_shares(share, rows);
+            int64_t inner = shares ? rows : width, outer = shares ? width : rows;
+            int64_t inner_step = s[shares ? 4 : 5], outer_step = s[shares ? 5 : 4];
+            for (int64_t kd = 0; kd < part->axis[0].kernel; kd++)
+                for (int64_t a = 0; a < outer; a++)
+                    for (int64_t b = 0; b < inner; b++)
+                        *to++ = taps[kd * s[3] + first * s[4] + a * outer_step + b * inner_step];
         }
-    lane_pack(part, weight, (real *)packed + planar_count(part));
+    }
+    to = (real *)packed + planar_count(part);
+    if (enough_lanes(part))
+        lane_pack(part, weight, to);
+    else if (channels_mix(part))
+        for (int64_t tap = 0; tap < part->taps; tap++)
+            for (int64_t lane = 0; lane < MIXED_VECS * VL; lane++)
+                *to++ = ((const real *)packed)[lane % part->problem.in_ch * part->taps + tap];
 }
 
 /* grid: channels (or blocks of lanes) per task, tasks along them, output rows per task, tasks along them */
@@ -123,7 +191,7 @@ static int64_t partition(const fc_part *part, int threads, int64_t grid[4]) {
     grid[2] = rows;
     int64_t wanted = threads > 1 ? 4 * (int64_t)threads : 1;
     while (part->problem.batch * divide_up(channels, grid[0]) * divide_up(rows, grid[2]) < wanted) {
-        if (grid[0] > 1)
+        if (grid[0] > 1 && !channels_may_mix(part))
             grid[0] = divide_up(grid[0], 2);
         else if (grid[2] > row_unit)
             grid[2] = divide_up(divide_up(grid[2], 2), row_unit) * row_unit;
@@ -135,30 +203,48 @@ static int64_t partition(const fc_part *part, int threads, int64_t grid[4]) {
     return part->problem.batch * grid[1] * grid[3];
 }
 
+/* Blocks of columns of an output row, one after another. */
+typedef struct tile {
+    int64_t column, count;
+    const lane_mask *masks; /* see row_sweep.h */
+    int64_t mask_step;
+    int vecs;
+} tile;
+
 /* Scratch of a worker in planar form. */
 typedef struct planar_scratch {
-    const real **table;     /* [depth tap][row], into rows */
-    const stor **sources;   /* the same, in x */
+    const real **table;     /* [depth tap][row] */
+    const stor **sources;   /* of the copies, in x */
     int64_t *shift;         /* of each tap along width */
-    real *sums, *rows;
+    lane_mask *masks;
+    tile *tiles;
+    real *sums, *rows;      /* rows: the copies, or, in place, a row of zeros */
+    fc_axis axis;           /* of the copies */
     fc_row_shape shape;
     int64_t pitch, share;   /* of the table; see row_sweep.h */
-    fc_bounds bounds;
+    int64_t tiled_columns, tile_count, block_rows;
+    bool in_place;
+    bool mixed;             /* see sweep_mixed; x and out are then rows of one channel */
+    bool joined;            /* the blocks of a strip need not be swept one by one */
+    row_sweep sweep;        /* what all blocks have in common */
 } planar_scratch;
 
 /* The table has room for the rows of a block that is cut off by the end of a chunk. */
-static int64_t table_pitch(const fc_part *part) {
-    return rows_read(part, part->block[CHUNK_ROWS] + SWEEP_ROWS);
-}
+static int64_t table_pitch(const fc_part *part) { return rows_read(part, part->block[CHUNK_ROWS] + SWEEP_ROWS); }
 
 static size_t planar_scratch_at(const fc_part *part, char *base, planar_scratch *scratch) {
-    fc_row_shape shape = fc_row_shape_of(&part->axis[2], part->block[STRIP]);
-    int64_t depth = part->axis[0].kernel, entries = depth * table_pitch(part), width = part->axis[2].kernel;
-    int64_t rows = depth * rows_read(part, part->block[CHUNK_ROWS]) * shape.row_pitch + ROW_SLACK;
-    size_t sizes[5] = {(size_t)entries * sizeof(real *), (size_t)entries * sizeof(stor *),
-                       (size_t)width * sizeof(int64_t), SWEEP_SUMS * sizeof(real), (size_t)rows * sizeof(real)};
-    size_t starts[5], total = 0;
-    for (int i = 0; i < 5; i++) {
+    fc_row_shape shape = copied_shape(part, part->block[STRIP]);
+    int64_t depth = part->axis[0].kernel, entries = depth * table_pitch(part);
+    int64_t copies = depth * rows_read(part, part->block[CHUNK_ROWS]) * shape.row_pitch + ROW_SLACK;
+    int64_t zeros = smaller(part->axis[2].in, MOST_COLUMNS);
+    int64_t tiles = divide_up(larger(part->block[STRIP], smaller(part->axis[2].out, MOST_COLUMNS)), VL);
+    size_t sizes[7] = {(size_t)entries * sizeof(real *), (size_t)entries * sizeof(stor *),
+                       (size_t)part->axis[2].kernel * sizeof(int64_t),
+                       (MOST_MASKS + 2 * SWEEP_VECS) * sizeof(lane_mask), (size_t)tiles * sizeof(tile),
+                       (SWEEP_SUMS + MIXED_VECS * VL) * sizeof(real),
+                       (size_t)larger(copies, zeros) * sizeof(real)};
+    size_t starts[7], total = 0;
+    for (int i = 0; i < 7; i++) {
         starts[i] = total;
         total += (sizes[i] + 63) / 64 * 64;
     }
@@ -166,35 +252,158 @@ static size_t planar_scratch_at(const fc_part *part, char *base, planar_scratch 
         scratch->table = (const real **)(void *)(base + starts[0]);
         scratch->sources = (const stor **)(void *)(base + starts[1]);
         scratch->shift = (int64_t *)(void *)(base + starts[2]);
-        scratch->sums = (real *)(void *)(base + starts[3]);
-        scratch->rows = (real *)(void *)(base + starts[4]);
+        scratch->masks = (lane_mask *)(void *)(base + starts[3]);
+        scratch->tiles = (tile *)(void *)(base + starts[4]);
+        scratch->sums = (real *)(void *)(base + starts[5]);
+        scratch->rows = (real *)(void *)(base + starts[6]);
         scratch->shape = shape;
-        scratch->pitch = table_pitch(part);
-        scratch->share = share_of(part);
-        scratch->bounds = fc_bounds_of(&part->problem);
-        for (int64_t k = 0; k < width; k++)
-            scratch->shift[k] = fc_tap_shift(&shape, &part->axis[2], k);
     }
     return total;
 }
 
 static size_t scratch_bytes(const fc_part *part) {
-    return channels_in_lanes(part) ? lane_scratch_at(part, NULL, NULL) : planar_scratch_at(part, NULL, NULL);
+    if (channels_in_lanes(part))
+        return lane_scratch_at(part, NULL, NULL);
+    size_t bytes = planar_scratch_at(part, NULL, NULL), mixed_bytes = 0;
+    if (channels_may_mix(part)) {
+        fc_part mixed = mixed_part(part);
+        mixed_bytes = planar_scratch_at(&mixed, NULL, NULL);
+    }
+    return bytes > mixed_bytes ? bytes : mixed_bytes;
+}
+
+/* Whether what a tile of a row read in place loads lies in x. */
+static bool tile_inside(const fc_axis *width, const tile *t) {
+    int64_t first = t->column * width->stride - width->pad_before;
+    return first >= 0 && first + t->vecs * VL * width->stride + fc_axis_reach(width) <= width->in;
+}
+
+/* The masks of a tile at the ends of such a row. */
+static void fill_masks(const fc_axis *width, const tile *t, lane_mask *to) {
+    for (int64_t k = 0; k < width->kernel; k++)
+        for (int64_t load = 0; load < t->vecs * width->stride; load++) {
+            int64_t first = t->column * width->stride + k * width->dilation + load * VL - width->pad_before;
+            int64_t begin = smaller(larger(-first, 0), VL), end = smaller(larger(width->in - first, 0), VL);
+            *to++ = v_mask(smaller(begin, end), end);
+        }
+}
+
+/* Cuts `columns` output columns into tiles. False when rows read in place need too many masks. */
+static bool cut_tiles(const fc_part *part, planar_scratch *scratch, int64_t columns) {
+    const fc_axis *width = &part->axis[2];
+    const lane_mask *all = scratch->masks + MOST_MASKS;
+    int64_t used = 0;
+    tile *t = scratch->tiles;
+    scratch->tiled_columns = columns;
+    scratch->block_rows =
+        sweep_block_rows(scratch->share, dense_taps(width), part->axis[1].out, divide_up(columns, VL));
+    if (scratch->mixed)
+        scratch->block_rows = MIXED_ROWS;
+    for (int64_t column = 0; column < columns;) {
+        int64_t left = divide_up(columns - column, VL);
+        int vecs = scratch->mixed ? MIXED_VECS : sweep_block_of((int)scratch->block_rows, left).vecs;
+        *t = (tile){column, 1, SWEEP_INSIDE && !scratch->mixed ? NULL : all, 0, vecs};
+        column += t->vecs * VL;
+        if (scratch->in_place && !tile_inside(width, t)) {
+            lane_mask *masks = scratch->masks + used;
+            t->mask_step = t->vecs * width->stride;
+            used += width->kernel * t->mask_step;
+            if (used > MOST_MASKS)
+                return false;
+            fill_masks(width, t, masks);
+            t->masks = masks;
+        }
+        bool joins = scratch->joined && (scratch->mixed || columns > 8 * VL) && t > scratch->tiles;
+        if (joins && t[-1].vecs == t->vecs && t[-1].mask_step + t->mask_step == 0)
+            t[-1].count++;
+        else
+            t++;
+    }
+    scratch->tile_count = t - scratch->tiles;
+    return true;
+}
+
+static bool readable_in_place(const fc_part *part, const fc_tensor *x) {
+    const fc_axis *width = &part->axis[2];
+    return SWEEP_MASKED && zero_padding(part) && share_of(part) != 0 && x->stride[4] == 1 &&
+           width->in <= MOST_COLUMNS && width->out <= MOST_COLUMNS;
+}
+
+/* What all channels of a task have in common. */
+static void start_planar(const fc_call *call, planar_scratch *scratch) {
+    const fc_part *part = call->part;
+    const fc_axis *height = &part->axis[1], *width = &part->axis[2];
+    const fc_tensor *out = &call->tensors.out;
+    fc_bounds bounds = fc_bounds_of(&part->problem);
+    bool finish = bounds.only && out->stride[4] == 1 && call->tensors.residual.data == NULL;
+    scratch->pitch = table_pitch(part);
+    scratch->share = share_of(part);
+    scratch->axis = copied_axis(part);
+    scratch->joined = finish && sweep_group(scratch->share, height->kernel) == height->kernel;
+    scratch->in_place = readable_in_place(part, &call->tensors.x);
+    for (int i = 0; i < 2 * SWEEP_VECS; i++)
+        scratch->masks[MOST_MASKS + i] = v_mask(0, VL);
+    if (scratch->in_place && !cut_tiles(part, scratch, width->out))
+        scratch->in_place = false, scratch->tiled_columns = 0;
+    if (scratch->in_place)
+        memset(scratch->rows, 0, (size_t)width->in * sizeof(real));
+    for (int64_t k = 0; k < width->kernel; k++)
+        scratch->shift[k] = scratch->in_place ? k * width->dilation - width->pad_before
+                                              : fc_tap_shift(&scratch->shape, &scratch->axis, k);
+    scratch->sweep = (row_sweep){.depth_pitch = scratch->pitch, .row_step = height->stride,
+                                 .tap_step = height->dilation, .shift = scratch->shift,
+                                 .depth_taps = part->axis[0].kernel, .width_taps = width->kernel,
+                                 .dense_taps = dense_taps(width), .sums = scratch->sums,
+                                 .finish = finish, .low = bounds.low, .high = bounds.high,
+                                 .out_pitch = out->stride[3]};
+    if (!scratch->mixed)
+        return;
+    scratch->sweep.lane_bias = scratch->sums + SWEEP_SUMS;
+    for (int64_t lane = 0; lane < MIXED_VECS * VL; lane++)
+        scratch->sums[SWEEP_SUMS + lane] =
+            call->tensors.bias ? ((const real *)call->tensors.bias)[lane % part->problem.in_ch] : -(real)0.0;
 }
 
 typedef struct strip {
     int64_t n, channel;      /* of x */
     int64_t d, h, rows;      /* output rows */
+    bool again;              /* the same rows, of the channel after the last */
     int64_t w, columns;      /* output columns */
 } strip;
 
-/* Copies the rows behind one strip of one input channel and fills the table. */
+/* Fills the table with rows of x, and the row of zeros where those are padding. */
 static void find_rows(const fc_call *call, const planar_scratch *scratch, const strip *at) {
     const fc_part *part = call->part;
     const fc_tensor *x = &call->tensors.x;
-    const fc_axis *depth = &part->axis[0], *height = &part->axis[1], *width = &part->axis[2];
+    const fc_axis *depth = &part->axis[0], *height = &part->axis[1];
+    const real *plane = (const real *)x->data + at->n * x->stride[0] + at->channel * x->stride[1];
+    int64_t blocks = fc_quotient(at->rows + scratch->block_rows - 1, scratch->block_rows);
+    int64_t count = rows_read(part, blocks * scratch->block_rows);
+    int64_t first = at->h * height->stride - height->pad_before;
+    for (int64_t kd = 0; kd < depth->kernel; kd++) {
+        int64_t d = fc_axis_source(depth, at->d * depth->stride + kd * depth->dilation);
+        int64_t begin = smaller(larger(-first, 0), count), end = smaller(larger(height->in - first, begin), count);
+        const real **table = scratch->table + kd * scratch->pitch;
+        if (d < 0)
+            begin = end = count;
+        const real *row = plane + d * x->stride[2] + (first + begin) * x->stride[3];
+        for (int64_t i = begin; i < end; i++, row += x->stride[3])
+            table[i] = row;
+        for (int64_t i = 0; !at->again && i < begin; i++)
+            table[i] = scratch->rows;
+        for (int64_t i = end; !at->again && i < count; i++)
+            table[i] = scratch->rows;
+    }
+}
+
+/* Copies the rows behind one strip of one input channel and fills the table with the copies. */
+static void copy_rows(const fc_call *call, const planar_scratch *scratch, const strip *at) {
+    const fc_part *part = call->part;
+    const fc_tensor *x = &call->tensors.x;
+    const fc_axis *depth = &part->axis[0], *height = &part->axis[1];
     const stor *plane = (const stor *)x->data + at->n * x->stride[0] + at->channel * x->stride[1];
     int64_t count = rows_read(part, at->rows), pitch = scratch->pitch, row_pitch = scratch->shape.row_pitch;
+    int64_t first = scratch->share ? at->w * scratch->share : at->w;
     for (int64_t kd = 0; kd < depth->kernel; kd++) {
         int64_t d = fc_axis_source(depth, at->d * depth->stride + kd * depth->dilation);
         const real **table = scratch->table + kd * pitch;
@@ -204,65 +413,96 @@ static void find_rows(const fc_call *call, const planar_scratch *scratch, const 
             sources[i] = d < 0 || h < 0 ? NULL : plane + d * x->stride[2] + h * x->stride[3];
         }
         real *copies = scratch->rows + kd * count * row_pitch;
-        fc_copy_rows(width, &scratch->shape, sources, count, x->stride[4], at->w, at->columns, copies);
+        fc_copy_rows(&scratch->axis, &scratch->shape, sources, count, x->stride[4], first,
+                     copied_columns(part, at->columns), copies);
         for (int64_t i = 0; i < pitch; i++) /* past count: read for output rows that are not stored */
             table[i] = copies + (i < count ? i : 0) * row_pitch;
     }
 }
 
-/* All output rows of a strip for one output channel. */
-static void sweep_strip(const fc_call *call, const planar_scratch *scratch, const strip *at, int64_t channel) {
+/* One tile of one block of rows, or of several, for one output channel: the first is at `pixel`. */
+static void sweep_tile(const fc_call *call, const planar_scratch *scratch, sweep_block block, const strip *at,
+                       int64_t channel, fc_pixel pixel, row_sweep *s) {
     const fc_part *part = call->part;
-    const fc_problem *p = &part->problem;
     const fc_tensor *out = &call->tensors.out, *residual = &call->tensors.residual;
     const real *bias = call->tensors.bias ? (const real *)call->tensors.bias + channel : NULL;
+    const real *const *rows = s->rows;
     int64_t share = scratch->share, height_taps = part->axis[1].kernel;
-    fc_bounds bounds = scratch->bounds;
-    bool finish = bounds.only && out->stride[4] == 1 && residual->data == NULL;
-    row_sweep s = {.depth_pitch = scratch->pitch, .row_step = part->axis[1].stride,
-                   .tap_step = part->axis[1].dilation, .shift = scratch->shift,
-                   .depth_taps = part->axis[0].kernel, .width_taps = part->axis[2].kernel, .sums = scratch->sums,
-                   .bias = bias ? *bias : -(real)0.0, .low = bounds.low, .high = bounds.high,
-                   .out_pitch = out->stride[3]};
-    sweep_block block;
-    for (int64_t w = 0; w < at->columns; w += block.vecs * VL) {
-        s.column = w;
-        block = sweep_block_of(share, part->axis[1].out, divide_up(at->columns - w, VL));
-        for (int64_t h = 0; h < at->rows; h += block.rows) {
-            fc_pixel pixel = {at->d, at->h + h, at->w + w};
-            s.weights = (const real *)call->packed + channel * part->taps;
-            s.valid_rows = smaller(block.rows, at->rows - h);
-            s.valid_columns = smaller(block.vecs * VL, at->columns - w);
-            s.out = (stor *)out->data + fc_tensor_offset(out, at->n, channel, pixel);
-            for (int64_t first = 0; first < height_taps; first += s.taps) {
-                s.taps = sweep_group(share, height_taps - first);
-                s.rows = scratch->table + h * s.row_step + first * s.tap_step;
-                s.add = first > 0;
-                s.finish = finish && first + s.taps == height_taps;
-                sweep(block, share, &s);
-                s.weights += s.depth_taps * s.width_taps * s.taps;
-            }
-            for (int64_t r = 0; !finish && r < s.valid_rows; r++, pixel.h++)
-                fc_finish(p, s.sums + r * block.vecs * VL, s.valid_columns, bias, 0,
-                          residual->data ? (const stor *)residual->data +
-                                               fc_tensor_offset(residual, at->n, channel, pixel)
-                                         : NULL,
-                          residual->stride[4], (stor *)out->data + fc_tensor_offset(out, at->n, channel, pixel),
-                          out->stride[4]);
+    bool finish = s->finish;
+    s->out = (stor *)out->data + fc_tensor_offset(out, at->n, channel, pixel);
+    s->bias = bias ? *bias : -(real)0.0;
+    int64_t lanes = scratch->mixed ? MIXED_VECS * VL : 1;
+    s->weights = (const real *)call->packed + (scratch->mixed ? (int64_t)planar_count(part) : channel * part->taps);
+    for (int64_t first = 0; first < height_taps; first += s->taps) {
+        s->taps = sweep_group(share, height_taps - first);
+        s->rows = rows + first * s->tap_step;
+        s->add = first > 0;
+        s->finish = finish && first + s->taps == height_taps;
+        sweep(block, share, s);
+        s->weights += s->depth_taps * s->width_taps * s->taps * lanes;
+    }
+    s->rows = rows;
+    s->finish = finish;
+    for (int64_t r = 0; !finish && r < s->valid_rows; r++, pixel.h++)
+        fc_finish(&part->problem, s->sums + r * block.vecs * VL, s->valid_columns, bias, 0,
+                  residual->data
+                      ? (const stor *)residual->data + fc_tensor_offset(residual, at->n, channel, pixel)
+                      : NULL,
+                  residual->stride[4], s->out + r * out->stride[3], out->stride[4]);
+}
+
+/* All output rows of a strip for every output channel of its group. Few tiles are swept down the rows of the
+ * chunk, which stay in L1; many along the rows, in the order in which memory likes to be read. */
+static void sweep_strip(const fc_call *call, const planar_scratch *scratch, const strip *at) {
+    int64_t multiplier = call->part->group_out_ch, first = at->channel * multiplier, block_rows = scratch->block_rows;
+    row_sweep s = scratch->sweep;
+    bool down = scratch->joined && !scratch->mixed && at->columns <= 8 * VL;
+    int64_t step = down ? at->rows : block_rows;
+    s.row_advance = down ? block_rows : 0;
+    for (int64_t h = 0; h < at->rows; h += step) {
+        s.rows = scratch->table + h * s.row_step;
+        s.valid_rows = smaller(step, at->rows - h);
+        for (int64_t i = 0; i < scratch->tile_count; i++) {
+            const tile *t = &scratch->tiles[i];
+            sweep_block block = {(int)block_rows, t->vecs};
+            s.column = t->column;
+            s.masks = t->masks;
+            s.mask_step = t->mask_step;
+            s.column_advance = down ? 0 : t->vecs * VL;
+            s.valid_columns = smaller(t->count * t->vecs * VL, at->columns - t->column);
+            s.blocks = down ? fc_quotient(at->rows + block_rows - 1, block_rows) : t->count;
+            for (int64_t channel = first; channel < first + multiplier; channel++)
+                sweep_tile(call, scratch, block, at, channel, (fc_pixel){at->d, at->h + h, at->w + t->column}, &s);
         }
     }
 }
 
-/* A chunk of output rows of one input channel, strip by strip. */
-static void run_chunk(const fc_call *call, const planar_scratch *scratch, strip at) {
+/* A chunk of output rows of one input channel; copies, strip by strip. */
+static void run_chunk(const fc_call *call, planar_scratch *scratch, strip at) {
     const fc_part *part = call->part;
-    int64_t multiplier = part->group_out_ch, width = part->axis[2].out;
+    int64_t width = part->axis[2].out;
+    if (scratch->in_place) {
+        at.columns = width;
+        find_rows(call, scratch, &at);
+        sweep_strip(call, scratch, &at);
+        return;
+    }
     for (at.w = 0; at.w < width; at.w += at.columns) {
         at.columns = smaller(width - at.w, part->block[STRIP]);
-        find_rows(call, scratch, &at);
-        for (int64_t j = 0; j < multiplier; j++)
-            sweep_strip(call, scratch, &at, at.channel * multiplier + j);
+        if (at.columns != scratch->tiled_columns)
+            cut_tiles(part, scratch, at.columns);
+        copy_rows(call, scratch, &at);
+        sweep_strip(call, scratch, &at);
     }
+}
+
+/* Whether the rows of this call are dense and nothing is added to them. */
+static bool rows_mix(const fc_call *call) {
+    const fc_tensor *x = &call->tensors.x, *out = &call->tensors.out;
+    int64_t channels = call->part->problem.in_ch;
+    return channels_may_mix(call->part) && x->stride[1] == 1 && x->stride[4] == channels && out->stride[1] == 1 &&
+           out->stride[4] == channels && call->tensors.residual.data == NULL &&
+           fc_bounds_of(&call->part->problem).only;
 }
 
 static void run(const fc_call *call, int64_t task, void *scratch_base) {
@@ -280,11 +520,29 @@ static void run(const fc_call *call, int64_t task, void *scratch_base) {
     }
     int64_t last = smaller(first + grid[0], part->problem.in_ch), height = part->axis[1].out;
     planar_scratch scratch = {0};
-    planar_scratch_at(part, scratch_base, &scratch);
+    fc_part mixed;
+    fc_call mixed_call = *call;
+    if (rows_mix(call)) {
+        mixed = mixed_part(part);
+        mixed_call.part = &mixed;
+        mixed_call.tensors.x.stride[4] = mixed_call.tensors.out.stride[4] = 1;
+        scratch.mixed = true;
+        planar_scratch_at(&mixed, scratch_base, &scratch);
+        start_planar(&mixed_call, &scratch);
+        scratch.mixed = scratch.in_place;
+    }
+    if (scratch.mixed) {
+        call = &mixed_call;
+        last = 1;
+    } else {
+        planar_scratch_at(part, scratch_base, &scratch);
+        start_planar(call, &scratch);
+    }
     for (int64_t row = row_begin, d = row / height, h = row % height; row < row_end;) {
         int64_t rows = smaller(smaller(part->block[CHUNK_ROWS], row_end - row), height - h);
         for (int64_t channel = first; channel < last; channel++)
-            run_chunk(call, &scratch, (strip){.n = n, .channel = channel, .d = d, .h = h, .rows = rows});
+            run_chunk(call, &scratch, (strip){.n = n, .channel = channel, .d = d, .h = h, .rows = rows,
+                                             .again = channel > first});
         row += rows;
         h += rows;
         if (h == height)

@@ -12,14 +12,12 @@
  * Bound: FMA throughput from 4 channels per group; L1 loads below.
  */
 #include "kernels/common/channel_lanes_run.h"
+#include "kernels/common/integers.h"
 #include "kernels/common/gemm_tile.h"
 
 enum { CHUNK_ROWS = 0 }; /* of part->block */
 enum { MOST_CHANNELS = 32, TILE_SUMS = TILE_ROWS * TILE_VECS * VL };
 
-static int64_t smaller(int64_t a, int64_t b) { return a < b ? a : b; }
-static int64_t larger(int64_t a, int64_t b) { return a > b ? a : b; }
-static int64_t divide_up(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
 static const char *rejects(const fc_part *part) {
     if (part->problem.operation > FC_CONV_TRANSPOSED)
@@ -65,7 +63,8 @@ static double seconds(const fc_part *part, const fc_machine *machine) {
         double step = (out + (rest > 0 ? 4 - rest : 0) * 0.5) * 0.6;
         double store = out * (p->out_channels_last ? 2.0 * VL : 4.0);
         bool dense = !p->x_channels_last && part->axis[2].stride <= 2;
-        double copy = (double)(part->in_pixels * part->group_in_ch) * (dense ? 2.0 / VL : 1.5);
+        double in_rows = (double)(part->axis[0].in * part->axis[1].in * part->group_in_ch);
+        double copy = in_rows * (dense ? 10 + (double)part->axis[2].in * 2.0 / VL : (double)part->axis[2].in * 1.5);
         double halo = (double)rows_read(part, part->axis[1].out) / (double)larger(part->axis[1].out, 1);
         cycles = (double)p->groups * (vectors * ((double)part->reduction * step + store) + copy * halo + 100);
     }

@@ -11,6 +11,7 @@
  */
 #include "pool.h"
 
+#include "kernels/common/integers.h"
 #include "simd/vec.h"
 
 enum {
@@ -35,7 +36,6 @@ FC_INLINE void store_part(stor *p, int64_t step, vec a, int64_t n) {
     else
         v_storesn(p, a, n);
 }
-FC_INLINE int64_t smaller(int64_t a, int64_t b) { return a < b ? a : b; }
 
 /* The part of a window that lies inside x; cells and count over the axes filled. */
 typedef struct window {
