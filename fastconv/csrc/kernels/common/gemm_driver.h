@@ -1,135 +1,280 @@
 /* The implicit GEMM that gemm, deform and separable share: pixels along the lanes.
  *
- * out[channel, pixel] = sum over k of weight[channel, k] * column[k, pixel]. A kernel brings the function
- * that fills a panel of columns; this file cuts the work, walks it and stores it. The weights are packed once,
- * as panels of TILE_ROWS output channels; sums stay in registers over a chunk of the reduction and in
- * an L2 block between chunks. Every chunk starts from zero and is added to the block, which also
- * halves the rounding error of one long chain.
+ * out[channel, pixel] = sum over k of weight[channel, k] * column[k, pixel]. A kernel brings the columns of a block
+ * of pixels, packed or where they are; this file cuts the work, walks it and stores it. The weights are packed once,
+ * as panels of TILE_ROWS output channels. A chunk of the reduction is summed in registers; the last one's sums
+ * go from there to out, those before wait in an L2 block. Every chunk starts from zero and is added to the block, which
+ * also halves the rounding error of one long chain.
  *
  * Loops of a task (image, group, block of pixels, block of output channels):
- *     chunks of k > panels of pixels (packed into L1/L2) > panels of output channels > tile
+ *     chunks of k (columns in L2) > panels of output channels (weights in L1) > panels of pixels > tile
+ * A panel of channels is swept over the block's pixels, so that out is written in long runs of few rows: the rows
+ * of a tile for every channel in turn would often lie a multiple of 4096 bytes apart and drive each other out of L1.
  */
 #ifndef FC_GEMM_DRIVER_H
 #define FC_GEMM_DRIVER_H
 
 #include "kernels/common/columns.h"
 #include "kernels/common/gemm_tile.h"
+#include "kernels/common/integers.h"
+#include "kernels/common/transpose.h"
 
-enum { FC_GEMM_CHUNK = 0, FC_GEMM_ROWS = 1, FC_GEMM_PANELS = 2 }; /* of part->block */
+/* Of part->block: steps of a chunk, output channels of a task, panels of pixels of a task and of a sweep. */
+enum { FC_GEMM_CHUNK, FC_GEMM_ROWS, FC_GEMM_PANELS, FC_GEMM_SWEEP, FC_GEMM_FREE };
 enum {
     FC_PANEL_LANES = TILE_VECS * VL,
-    /* Steps summed in one chain: a panel of 48 KB. A constant, because bits depend on it. */
-    FC_GEMM_CHUNK_MOST = 256,
+    FC_GEMM_CHUNK_MOST = 256, /* steps summed in one chain: a constant, because bits depend on it */
+    FC_PANELS_MOST = 64,
+    FC_SWEEP_BYTES = 24 << 10, /* columns that stay in L1 while the weights stream past */
 };
 
-FC_INLINE int64_t fc_smaller(int64_t a, int64_t b) { return a < b ? a : b; }
-FC_INLINE int64_t fc_divide_up(int64_t a, int64_t b) { return (a + b - 1) / b; }
-
 static __attribute__((unused)) void fc_gemm_prepare(fc_part *part, const fc_machine *machine) {
-    int64_t chunks = fc_divide_up(part->reduction, FC_GEMM_CHUNK_MOST);
-    part->block[FC_GEMM_CHUNK] = chunks > 0 ? fc_divide_up(part->reduction, chunks) : 1;
-    int64_t rows = (int64_t)(machine->l2_bytes / 2 / sizeof(real)) / part->block[FC_GEMM_CHUNK];
-    rows = rows / TILE_ROWS * TILE_ROWS;
-    rows = rows < 8 * TILE_ROWS ? 8 * TILE_ROWS : rows;
-    part->block[FC_GEMM_ROWS] = fc_smaller(rows, part->group_out_ch);
-    int64_t panels = (int64_t)(machine->l2_bytes / 4 / sizeof(real)) / (part->block[FC_GEMM_ROWS] * FC_PANEL_LANES);
-    part->block[FC_GEMM_PANELS] = panels < 1 ? 1 : panels > 8 ? 8 : panels;
+    int64_t chunks = divide_up(part->reduction, FC_GEMM_CHUNK_MOST);
+    int64_t l2 = (int64_t)(machine->l2_bytes / sizeof(real));
+    part->block[FC_GEMM_CHUNK] = chunks > 0 ? divide_up(part->reduction, chunks) : 1;
+    part->block[FC_GEMM_ROWS] = larger(part->group_out_ch, 1);
+    int64_t panels = l2 / 2 / (part->block[FC_GEMM_CHUNK] * FC_PANEL_LANES);
+    if (chunks > 1) { /* the sums stay in L2 */
+        int64_t room = l2 * 3 / 8 / FC_PANEL_LANES;
+        panels = larger(room / part->block[FC_GEMM_ROWS], 4);
+        int64_t rows = larger(room / panels / TILE_ROWS, 8) * TILE_ROWS;
+        part->block[FC_GEMM_ROWS] = smaller(rows, part->block[FC_GEMM_ROWS]);
+    }
+    part->block[FC_GEMM_PANELS] = smaller(larger(panels, 1), FC_PANELS_MOST);
+    int64_t panel_bytes = part->block[FC_GEMM_CHUNK] * FC_PANEL_LANES * (int64_t)sizeof(real);
+    part->block[FC_GEMM_SWEEP] = smaller(larger(FC_SWEEP_BYTES / panel_bytes, 1), part->block[FC_GEMM_PANELS]);
 }
 
-/* Seconds on one core: the FMAs of the tiles, `pack` cycles for each vector of a panel, and the store. */
-FC_INLINE double fc_gemm_seconds(const fc_part *part, const fc_machine *machine, double pack) {
-    double groups = (double)part->problem.groups, reduction = (double)part->reduction;
-    double vectors = (double)fc_divide_up(part->out_pixels, VL);
-    double rows = (double)part->group_out_ch;
-    /* A tile short of rows still costs the loads of a whole one. */
-    double rest = (double)(part->group_out_ch % TILE_ROWS);
-    double row_loss = rest > 0 ? 0.5 * (TILE_ROWS - rest) : 0;
-    double fma = (rows + row_loss) * reduction / (2 * 0.88);
-    double store = rows * (part->problem.out_channels_last ? 2.5 * VL : 18.0);
-    double cycles = groups * vectors * (fma + pack * reduction + store);
-    return 2 * cycles / machine->vector_fma_rate[FC_PASTE(FC_ISA_, FC_ISA)];
+/* Cycles of one step of the reduction over a panel of `vecs` vectors and every channel of a group: FMAs, or the
+ * latency of a tile with too few sums to hide it, or its loads. */
+FC_INLINE double fc_step_cycles(const fc_part *part, int64_t vecs) {
+    double cycles = 0;
+    int64_t rows, row = 0;
+    for (; row < part->group_out_ch; row += rows * (rows == TILE_ROWS ? (part->group_out_ch - row) / rows : 1)) {
+        rows = fc_panel_rows(part->group_out_ch - row);
+        double tiles = rows == TILE_ROWS ? (double)((part->group_out_ch - row) / rows) : 1;
+        double fma = 0.5 * (double)(rows * vecs), load = 0.5 * (double)(rows + vecs + 2), least = 5;
+        double most = fma > load ? fma : load;
+        cycles += tiles * (most > least ? most : least);
+    }
+    return cycles;
+}
+
+/* Seconds on one core when every image has `runs` runs of `length` output pixels that panels do not straddle: the
+ * tiles, `column` cycles for each vector of a panel's step, and the store. */
+FC_INLINE double fc_gemm_seconds(const fc_part *part, const fc_machine *machine, int64_t runs, int64_t length,
+                                 double column) {
+    const fc_problem *p = &part->problem;
+    int64_t vectors = divide_up(length, VL), rest = vectors % TILE_VECS;
+    double whole = (double)(vectors / TILE_VECS), rows = (double)part->group_out_ch;
+    double step = whole * fc_step_cycles(part, TILE_VECS) + (rest ? fc_step_cycles(part, rest) : 0);
+    double tiles = (whole + (rest > 0)) * (double)divide_up(part->group_out_ch, TILE_ROWS);
+    double chunks = (double)divide_up(part->reduction, FC_GEMM_CHUNK_MOST);
+    bool in_registers = !p->out_channels_last && part->out_step[2] == 1 && fc_bounds_of(p).only;
+    double store = in_registers ? 1.5 : p->out_channels_last ? 2.5 * VL : 18.0;
+    double cycles = (double)part->reduction * (step / 0.89 + column * (double)vectors) + tiles * 45 * chunks +
+                    rows * (double)vectors * (store + 2 * (chunks - 1));
+    return 2 * (double)(p->groups * runs) * cycles / machine->vector_fma_rate[FC_PASTE(FC_ISA_, FC_ISA)];
 }
 
 /* [group][panel of rows][k][row]: panel widths sum up to the channel, so channel * reduction is its place. */
-static __attribute__((unused)) void fc_gemm_pack(const fc_part *part, const fc_weight_view *weight, const fc_axis axis[FC_MAX_SPATIAL],
-                         int64_t in_ch, real *to) {
+static __attribute__((unused)) void fc_gemm_pack(const fc_part *part, const fc_weight_view *weight,
+                                                 const fc_axis axis[FC_MAX_SPATIAL], int64_t in_ch, real *to) {
     const int64_t *s = weight->stride;
+    int64_t width = axis[2].kernel, plane = axis[1].kernel * width, taps = axis[0].kernel * plane;
+    bool dense = (width == 1 || s[5] == 1) && (axis[1].kernel == 1 || s[4] == width) &&
+                 (axis[0].kernel == 1 || s[3] == plane) && (in_ch == 1 || s[2] == taps);
     for (int64_t g = 0; g < part->problem.groups; g++)
         for (int64_t row = 0, rows; row < part->group_out_ch; row += rows) {
             rows = fc_panel_rows(part->group_out_ch - row);
+            const real *from = (const real *)weight->data + g * s[0] + row * s[1];
+            if (dense) {
+                fc_transpose_sums(from, s[1], rows, in_ch * taps, to, rows);
+                to += rows * in_ch * taps;
+                continue;
+            }
             for (int64_t c = 0; c < in_ch; c++)
                 for (int64_t kd = 0; kd < axis[0].kernel; kd++)
                     for (int64_t kh = 0; kh < axis[1].kernel; kh++)
-                        for (int64_t kw = 0; kw < axis[2].kernel; kw++)
+                        for (int64_t kw = 0; kw < width; kw++, to += rows) {
+                            const real *step = from + c * s[2] + kd * s[3] + kh * s[4] + kw * s[5];
                             for (int64_t r = 0; r < rows; r++)
-                                *to++ = ((const real *)weight->data)[g * s[0] + (row + r) * s[1] + c * s[2] +
-                                                                     kd * s[3] + kh * s[4] + kw * s[5]];
+                                to[r] = step[r * s[1]];
+                        }
         }
 }
 
-/* grid: panels per task, blocks of pixels, rows per task, blocks of rows */
+/* grid: panels of pixels per task, blocks of pixels, rows per task, blocks of rows */
 static __attribute__((unused)) int64_t fc_gemm_partition(const fc_part *part, int threads, int64_t grid[4]) {
-    int64_t panels = fc_divide_up(part->out_pixels, FC_PANEL_LANES);
-    grid[0] = fc_smaller(part->block[FC_GEMM_PANELS], panels);
+    int64_t panels = divide_up(part->out_pixels, FC_PANEL_LANES);
+    grid[0] = part->block[FC_GEMM_PANELS];
     grid[2] = part->block[FC_GEMM_ROWS];
     int64_t outer = part->problem.batch * part->problem.groups;
     int64_t wanted = threads > 1 ? 4 * (int64_t)threads : 1;
-    while (outer * fc_divide_up(panels, grid[0]) * fc_divide_up(part->group_out_ch, grid[2]) < wanted) {
+    while (outer * divide_up(panels, grid[0]) * divide_up(part->group_out_ch, grid[2]) < wanted) {
         if (grid[0] > 1)
-            grid[0] = fc_divide_up(grid[0], 2);
+            grid[0] = divide_up(grid[0], 2);
         else if (grid[2] > 4 * TILE_ROWS)
-            grid[2] = fc_divide_up(fc_divide_up(grid[2], 2), TILE_ROWS) * TILE_ROWS;
+            grid[2] = divide_up(divide_up(grid[2], 2), TILE_ROWS) * TILE_ROWS;
         else
             break;
     }
-    grid[1] = fc_divide_up(panels, grid[0]);
-    grid[3] = fc_divide_up(part->group_out_ch, grid[2]);
+    grid[1] = divide_up(panels, grid[0]);
+    grid[0] = divide_up(panels, grid[1]);
+    grid[3] = divide_up(part->group_out_ch, grid[2]);
     return outer * grid[1] * grid[3];
 }
 
-static __attribute__((unused)) size_t fc_gemm_scratch_bytes(const fc_part *part) {
-    size_t panel = (size_t)part->block[FC_GEMM_CHUNK] * FC_PANEL_LANES;
-    size_t sums = (size_t)part->block[FC_GEMM_ROWS] * (size_t)part->block[FC_GEMM_PANELS] * FC_PANEL_LANES;
-    return (panel + sums) * sizeof(real);
+/* The reals of scratch that hold sums; the columns follow. */
+FC_INLINE int64_t fc_gemm_sums(const fc_part *part, int64_t panels) {
+    bool one_chunk = part->reduction <= part->block[FC_GEMM_CHUNK];
+    return (one_chunk ? TILE_ROWS : part->block[FC_GEMM_ROWS] * panels) * FC_PANEL_LANES;
 }
 
-/* Fills panel[(k - k_begin) * width + lane] for `count` pixels from `first`; lanes past count hold zeros. */
-typedef void fc_columns_fn(const fc_call *call, int64_t n, int64_t group, int64_t first, int64_t count, int64_t k_begin,
-                           int64_t k_end, int64_t width, real *panel);
+static __attribute__((unused)) size_t fc_gemm_scratch_bytes(const fc_part *part) {
+    int64_t columns = part->block[FC_GEMM_CHUNK] * part->block[FC_GEMM_SWEEP] * FC_PANEL_LANES;
+    return (size_t)(fc_gemm_sums(part, part->block[FC_GEMM_PANELS]) + columns) * sizeof(real);
+}
 
-/* `weights`: all groups' panels as fc_gemm_pack wrote them; `load` a constant, so that it is inlined. */
-FC_INLINE void fc_gemm_run(const fc_call *call, int64_t task, void *scratch, const real *weights,
-                           fc_columns_fn *load) {
-    const fc_part *part = call->part;
+typedef struct fc_gemm_block {
+    const fc_call *call;
+    int64_t n, group, row_begin, row_end;
+    int64_t panels;
+    fc_panel panel[FC_PANELS_MOST];
+    fc_tile_end end;
+} fc_gemm_block;
+
+/* Appends `count` pixels from `first` as panels: TILE_VECS vectors each, but no single one when two by two will do. */
+static __attribute__((unused)) void fc_cut_panels(fc_gemm_block *block, int64_t first, int64_t count) {
+    for (int64_t vecs, lanes; count > 0; first += lanes, count -= lanes) {
+        int64_t left = divide_up(count, VL);
+        vecs = left == TILE_VECS + 1 && TILE_VECS > 2 ? 2 : smaller(left, TILE_VECS);
+        lanes = smaller(vecs * VL, count);
+        block->panel[block->panels++] = (fc_panel){.first = first, .count = lanes, .vecs = vecs};
+    }
+}
+
+/* Where a task works; the caller cuts its pixels. Returns the number of the block of pixels. */
+FC_INLINE int64_t fc_gemm_block_of(const fc_call *call, int64_t task, fc_gemm_block *block) {
     const int64_t *grid = call->grid;
     int64_t row_block = task % grid[3], pixel_block = task / grid[3] % grid[1];
-    int64_t group = task / grid[3] / grid[1] % part->problem.groups;
-    int64_t n = task / grid[3] / grid[1] / part->problem.groups;
-    int64_t row_begin = row_block * grid[2], row_end = fc_smaller(row_begin + grid[2], part->group_out_ch);
-    int64_t first = pixel_block * grid[0] * FC_PANEL_LANES;
-    int64_t last = fc_smaller(first + grid[0] * FC_PANEL_LANES, part->out_pixels);
-    int64_t reduction = part->reduction, chunk = part->block[FC_GEMM_CHUNK];
-    real *panel = scratch, *sums = panel + chunk * FC_PANEL_LANES;
-    weights += group * part->group_out_ch * reduction;
+    block->call = call;
+    block->group = task / grid[3] / grid[1] % call->part->problem.groups;
+    block->n = task / grid[3] / grid[1] / call->part->problem.groups;
+    block->row_begin = row_block * grid[2];
+    block->row_end = smaller(block->row_begin + grid[2], call->part->group_out_ch);
+    block->panels = 0;
+    return pixel_block;
+}
+
+/* Whether and where tiles store from their registers: an activation of two bounds, out and residual dense. */
+static __attribute__((unused)) void fc_prepare_end(fc_gemm_block *block) {
+    const fc_call *call = block->call;
+    const fc_part *part = call->part;
+    const fc_tensor *out = &call->tensors.out, *residual = &call->tensors.residual;
+    fc_bounds bounds = fc_bounds_of(&part->problem);
+    block->end = (fc_tile_end){.out_step = out->stride[1],
+                               .residual_step = residual->stride[1],
+                               .bias = call->tensors.bias,
+                               .bounded = part->problem.activation != FC_ACT_NONE,
+                               .low = bounds.low,
+                               .high = bounds.high};
+    if (!bounds.only || out->stride[4] != 1 || (residual->data && residual->stride[4] != 1))
+        return;
+    bool joined = fc_planes_join(part, out) && (residual->data == NULL || fc_planes_join(part, residual));
+    for (int64_t p = 0; p < block->panels; p++) {
+        fc_panel *panel = &block->panel[p];
+        fc_pixel pixel = {.w = panel->first};
+        if (!joined) {
+            pixel = fc_pixel_at(part, panel->first);
+            if (pixel.w + panel->count > part->axis[2].out)
+                continue;
+        }
+        panel->out = (stor *)out->data + fc_tensor_offset(out, block->n, 0, pixel);
+        if (residual->data)
+            panel->residual = (const stor *)residual->data + fc_tensor_offset(residual, block->n, 0, pixel);
+    }
+}
+
+/* Panels that fit L1 together, and the steps of the chunk. */
+typedef struct fc_sweep {
+    int64_t begin, end, k, depth;
+} fc_sweep;
+
+/* Places the columns of a sweep: sets columns and offset of its panels. The sweeps of a chunk come in order. `room`
+ * has space for what scratch was sized for, `offset` for two tables of FC_GEMM_CHUNK_MOST. */
+typedef void fc_columns_place_fn(fc_gemm_block *block, const fc_sweep *sweep, real *room, int64_t *offset);
+
+/* One panel of weights times the sweep's panels of pixels. `sums`: of the block's channels. */
+static __attribute__((unused)) void fc_sweep_panels(const fc_gemm_block *block, const fc_sweep *sweep, int64_t row,
+                                                    int64_t rows, const real *weights, real *sums) {
+    const fc_call *call = block->call;
+    int64_t reduction = call->part->reduction, channel = block->group * call->part->group_out_ch + row;
+    bool last = sweep->k + sweep->depth == reduction, one_chunk = sweep->depth == reduction;
+    int64_t sums_step = one_chunk ? 0 : rows * FC_PANEL_LANES;
+    if (!one_chunk)
+        sums += (row - block->row_begin) * block->panels * FC_PANEL_LANES;
+    for (int64_t p = sweep->begin; p < sweep->end; p++) {
+        const fc_panel *panel = &block->panel[p];
+        real *tile = sums + p * sums_step;
+        bool stores = last && panel->out;
+        fc_tile_at(rows, sweep->depth, weights, panel, tile, sweep->k > 0, channel, stores ? &block->end : NULL);
+        if (last && !stores)
+            fc_store_pixel_lanes(call, block->n, channel, rows, panel->first, panel->count, tile, FC_PANEL_LANES);
+    }
+}
+
+/* `weights`: all groups' panels as fc_gemm_pack wrote them; `place` a constant, so that it is inlined. */
+FC_INLINE void fc_gemm_run_block(fc_gemm_block *block, void *scratch, const real *weights, fc_columns_place_fn *place) {
+    const fc_call *call = block->call;
+    const fc_part *part = call->part;
+    int64_t reduction = part->reduction, chunk = part->block[FC_GEMM_CHUNK], together = part->block[FC_GEMM_SWEEP];
+    int64_t offset[2 * FC_GEMM_CHUNK_MOST];
+    real *sums = scratch, *room = sums + fc_gemm_sums(part, block->panels);
+    weights += block->group * part->group_out_ch * reduction;
+    fc_prepare_end(block);
     int64_t k = 0;
     do { /* once even when there is no reduction: the epilogue still writes */
-        int64_t depth = fc_smaller(chunk, reduction - k);
-        for (int64_t pixel = first; pixel < last; pixel += FC_PANEL_LANES) {
-            int64_t count = fc_smaller(FC_PANEL_LANES, last - pixel), vecs = fc_divide_up(count, VL);
-            if (depth > 0)
-                load(call, n, group, pixel, count, k, k + depth, vecs * VL, panel);
-            real *block = sums + (pixel - first) * grid[2];
-            for (int64_t row = row_begin, rows; row < row_end; row += rows) {
-                rows = fc_panel_rows(row_end - row);
-                real *tile = block + (row - row_begin) * FC_PANEL_LANES;
-                fc_tile(rows, vecs, depth, weights + row * reduction + k * rows, panel, tile, FC_PANEL_LANES, k > 0);
-                if (k + depth == reduction)
-                    fc_store_pixel_lanes(call, n, group * part->group_out_ch + row, rows, pixel, count, tile,
-                                         FC_PANEL_LANES);
+        int64_t depth = smaller(chunk, reduction - k);
+        for (int64_t p = 0; p < block->panels; p += together) {
+            fc_sweep sweep = {p, smaller(p + together, block->panels), k, depth};
+            place(block, &sweep, room, offset);
+            for (int64_t row = block->row_begin, rows; row < block->row_end; row += rows) {
+                rows = fc_panel_rows(block->row_end - row);
+                fc_sweep_panels(block, &sweep, row, rows, weights + row * reduction + k * rows, sums);
             }
         }
         k += depth;
     } while (k < reduction);
+}
+
+/* Fills panel[(k - k_begin) * pitch + lane] for `count` pixels from `first`, and lanes past count with zeros up to a
+ * whole vector. */
+typedef void fc_columns_fn(const fc_call *call, int64_t n, int64_t group, int64_t first, int64_t count, int64_t k_begin,
+                           int64_t k_end, int64_t pitch, real *panel);
+
+/* Columns packed into `room`, a dense panel of FC_PANEL_LANES after the other: the sweep's from panel `p` on. */
+FC_INLINE void fc_pack_panels(fc_gemm_block *block, const fc_sweep *sweep, int64_t p, real *room, int64_t *offset,
+                              fc_columns_fn *load) {
+    int64_t k = sweep->k, depth = sweep->depth;
+    for (int64_t step = 0; step < depth; step++)
+        offset[step] = step * FC_PANEL_LANES;
+    for (; p < sweep->end; p++, room += depth * FC_PANEL_LANES) {
+        fc_panel *panel = &block->panel[p];
+        panel->columns = room;
+        panel->offset = offset;
+        if (depth > 0)
+            load(block->call, block->n, block->group, panel->first, panel->count, k, k + depth, FC_PANEL_LANES, room);
+    }
+}
+
+/* A task of a block of consecutive pixels. */
+FC_INLINE void fc_gemm_run(const fc_call *call, int64_t task, void *scratch, const real *weights,
+                           fc_columns_place_fn *place) {
+    fc_gemm_block block;
+    int64_t lanes = call->grid[0] * FC_PANEL_LANES, first = fc_gemm_block_of(call, task, &block) * lanes;
+    fc_cut_panels(&block, first, smaller(lanes, call->part->out_pixels - first));
+    fc_gemm_run_block(&block, scratch, weights, place);
 }
 
 #endif

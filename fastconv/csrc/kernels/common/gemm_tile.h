@@ -1,13 +1,15 @@
 /* The register tile: rows of A (broadcast) times columns of B (vectors), sums kept in registers.
  *
- * A is a panel of `rows` values per step of the reduction, B a panel of vecs * VL values per step, both
- * dense and in order. Bound: FMA throughput; per step rows * vecs FMAs against rows broadcasts and vecs
- * loads. TILE_ROWS x TILE_VECS (vec.h) fills the register file. Any number of rows is cut into tiles of
- * TILE_ROWS, 4, 2 and 1, so nothing is computed twice or for padding.
+ * A is a dense panel of `rows` values per step of the reduction; B gives vecs * VL neighbouring values per step,
+ * dense and in order (fc_tile) or at an offset per step (fc_tile_at). Bound: FMA throughput; per step rows * vecs
+ * FMAs against rows broadcasts, vecs loads and an offset. TILE_ROWS x TILE_VECS (vec.h) fills the register file. Any
+ * number of rows is cut into tiles of TILE_ROWS, 4, 2 and 1, so nothing is computed twice or for padding.
  * After Goto and van de Geijn, "Anatomy of high-performance matrix multiplication" (2008).
  */
 #ifndef FC_GEMM_TILE_H
 #define FC_GEMM_TILE_H
+
+#include <stdbool.h>
 
 #include "simd/vec.h"
 
@@ -17,58 +19,141 @@ FC_INLINE int64_t fc_panel_rows(int64_t left) {
 }
 
 #define FC_UNROLL _Pragma("GCC unroll 16")
+#define FC_EACH_SUM(rows, vecs) \
+    FC_UNROLL for (int r = 0; r < (rows); r++) FC_UNROLL for (int v = 0; v < (vecs); v++)
 
-/* sums[row * sums_step + lane] = (add ? sums : 0) + sum over `depth` of a * b */
-FC_INLINE void fc_tile_body(const int rows, const int vecs, int64_t depth, const real *a, const real *b,
-                            real *sums, int64_t sums_step, int add) {
-    vec acc[TILE_ROWS][TILE_VECS];
-    FC_UNROLL for (int r = 0; r < rows; r++)
-        FC_UNROLL for (int v = 0; v < vecs; v++)
-            acc[r][v] = v_zero();
+/* acc = sum over `depth` of a * b, where step k reads b + offset[k], or the next vecs vectors when offset is NULL. */
+FC_INLINE void fc_tile_multiply(const int rows, const int vecs, int64_t depth, const real *a, const real *b,
+                                const int64_t *offset, vec acc[TILE_ROWS][TILE_VECS]) {
+    FC_EACH_SUM(rows, vecs) acc[r][v] = v_zero();
     for (int64_t k = 0; k < depth; k++) {
+        const real *step = offset ? b + offset[k] : b + k * vecs * VL;
         vec column[TILE_VECS];
         FC_UNROLL for (int v = 0; v < vecs; v++)
-            column[v] = v_load(b + v * VL);
+            column[v] = v_load(step + v * VL);
         FC_UNROLL for (int r = 0; r < rows; r++) {
             vec weight = v_set1(a[r]);
             FC_UNROLL for (int v = 0; v < vecs; v++)
                 acc[r][v] = v_fma(weight, column[v], acc[r][v]);
         }
         a += rows;
-        b += vecs * VL;
     }
-    FC_UNROLL for (int r = 0; r < rows; r++)
-        FC_UNROLL for (int v = 0; v < vecs; v++) {
-            real *to = sums + r * sums_step + v * VL;
-            v_store(to, add ? v_add(v_load(to), acc[r][v]) : acc[r][v]);
+}
+
+/* sums[row * sums_step + lane] = (add ? sums : 0) + acc */
+FC_INLINE void fc_tile_keep(const int rows, const int vecs, vec acc[TILE_ROWS][TILE_VECS], real *sums,
+                            int64_t sums_step, bool add) {
+    FC_EACH_SUM(rows, vecs) {
+        real *to = sums + r * sums_step + v * VL;
+        v_store(to, add ? v_add(v_load(to), acc[r][v]) : acc[r][v]);
+    }
+}
+
+/* Up to TILE_VECS vectors of neighbouring output pixels. */
+typedef struct fc_panel {
+    const real *columns;       /* step k of the chunk reads columns + offset[k] */
+    const int64_t *offset;
+    int64_t first, count, vecs; /* output pixels */
+    stor *out;                 /* of channel 0; NULL when a tile cannot be stored from its registers */
+    const stor *residual;      /* likewise, or NULL */
+} fc_panel;
+
+/* How the sums of the last chunk are finished in their registers, as fc_finish does, for out dense along the lanes. */
+typedef struct fc_tile_end {
+    int64_t out_step, residual_step; /* from channel to channel */
+    const real *bias;                /* one a channel, or NULL */
+    bool bounded;
+    real low, high;
+} fc_tile_end;
+
+FC_INLINE void fc_tile_finish(const int rows, const int vecs, vec acc[TILE_ROWS][TILE_VECS], const fc_panel *panel,
+                              int64_t channel, const fc_tile_end *end) {
+    if (end->bias)
+        FC_UNROLL for (int r = 0; r < rows; r++) {
+            vec bias = v_set1(end->bias[channel + r]);
+            FC_UNROLL for (int v = 0; v < vecs; v++)
+                acc[r][v] = v_add(acc[r][v], bias);
+        }
+    int64_t last = panel->count - (vecs - 1) * VL;
+    if (panel->residual)
+        FC_EACH_SUM(rows, vecs) {
+            const stor *from = panel->residual + (channel + r) * end->residual_step + v * VL;
+            acc[r][v] = v_add(acc[r][v], v + 1 < vecs || last == VL ? v_loads(from) : v_loadsn(from, last));
+        }
+    if (end->bounded) {
+        vec low = v_set1(end->low), high = v_set1(end->high);
+        FC_EACH_SUM(rows, vecs) acc[r][v] = v_min(high, v_max(low, acc[r][v]));
+    }
+    stor *to = panel->out + channel * end->out_step;
+    if (last == VL)
+        FC_EACH_SUM(rows, vecs) v_stores(to + r * end->out_step + v * VL, acc[r][v]);
+    else
+        FC_EACH_SUM(rows, vecs) {
+            if (v + 1 < vecs)
+                v_stores(to + r * end->out_step + v * VL, acc[r][v]);
+            else
+                v_storesn(to + r * end->out_step + v * VL, acc[r][v], last);
         }
 }
+
+FC_INLINE void fc_tile_body(const int rows, const int vecs, int64_t depth, const real *a, const real *b,
+                            real *sums, int64_t sums_step, int add) {
+    vec acc[TILE_ROWS][TILE_VECS];
+    fc_tile_multiply(rows, vecs, depth, a, b, NULL, acc);
+    fc_tile_keep(rows, vecs, acc, sums, sums_step, add);
+}
+
+FC_INLINE void fc_tile_at_body(const int rows, const int vecs, int64_t depth, const real *a, const fc_panel *panel,
+                               real *sums, bool add, int64_t channel, const fc_tile_end *end) {
+    vec acc[TILE_ROWS][TILE_VECS];
+    fc_tile_multiply(rows, vecs, depth, a, panel->columns, panel->offset, acc);
+    if (end == NULL) {
+        fc_tile_keep(rows, vecs, acc, sums, TILE_VECS * VL, add);
+        return;
+    }
+    if (add)
+        FC_EACH_SUM(rows, vecs) acc[r][v] = v_add(v_load(sums + (r * TILE_VECS + v) * VL), acc[r][v]);
+    fc_tile_finish(rows, vecs, acc, panel, channel, end);
+}
+
+#if TILE_VECS >= 3
+#define FC_TILE_THREES(CASE) CASE(TILE_ROWS, 3) CASE(4, 3) CASE(2, 3) CASE(1, 3)
+#else
+#define FC_TILE_THREES(CASE)
+#endif
+#if TILE_ROWS != 4
+#define FC_TILE_FULL(CASE) CASE(TILE_ROWS, 2) CASE(TILE_ROWS, 1)
+#else
+#define FC_TILE_FULL(CASE)
+#endif
+#define FC_TILE_CASES(CASE) \
+    FC_TILE_THREES(CASE) FC_TILE_FULL(CASE) \
+    CASE(4, 2) CASE(4, 1) CASE(2, 2) CASE(2, 1) CASE(1, 2) CASE(1, 1)
 
 #define FC_TILE_CASE(rows, vecs) \
     case (rows) * 4 + (vecs): \
         fc_tile_body(rows, vecs, depth, a, b, sums, sums_step, add); \
+        return;
+#define FC_TILE_AT_CASE(rows, vecs) \
+    case (rows) * 4 + (vecs): \
+        fc_tile_at_body(rows, vecs, depth, a, panel, sums, add, channel, end); \
         return;
 
 /* rows: what fc_panel_rows gave; vecs: 1 to TILE_VECS. */
 static __attribute__((unused, noinline)) void fc_tile(int64_t rows, int64_t vecs, int64_t depth, const real *a,
                                             const real *b, real *sums, int64_t sums_step, int add) {
     switch (rows * 4 + vecs) {
-#if TILE_VECS >= 3
-        FC_TILE_CASE(TILE_ROWS, 3)
-        FC_TILE_CASE(4, 3)
-        FC_TILE_CASE(2, 3)
-        FC_TILE_CASE(1, 3)
-#endif
-#if TILE_ROWS != 4
-        FC_TILE_CASE(TILE_ROWS, 2)
-        FC_TILE_CASE(TILE_ROWS, 1)
-#endif
-        FC_TILE_CASE(4, 2)
-        FC_TILE_CASE(4, 1)
-        FC_TILE_CASE(2, 2)
-        FC_TILE_CASE(2, 1)
-        FC_TILE_CASE(1, 2)
-        FC_TILE_CASE(1, 1)
+        FC_TILE_CASES(FC_TILE_CASE)
+    }
+}
+
+/* A tile of `panel` and channels [channel, channel + rows), whose weights `a` are. sums, rows of TILE_VECS vectors,
+ * hold those of the chunks before when `add`; without an end they are kept there, else finished and stored. */
+static __attribute__((unused, noinline)) void fc_tile_at(int64_t rows, int64_t depth, const real *a,
+                                                         const fc_panel *panel, real *sums, bool add,
+                                                         int64_t channel, const fc_tile_end *end) {
+    switch (rows * 4 + panel->vecs) {
+        FC_TILE_CASES(FC_TILE_AT_CASE)
     }
 }
 

@@ -14,12 +14,12 @@ static const char *rejects(const fc_part *part) {
 
 static double seconds(const fc_part *part, const fc_machine *machine) {
     bool dense = !part->problem.x_channels_last && part->axis[2].stride == 1;
-    return fc_gemm_seconds(part, machine, (double)part->taps * (dense ? 2.0 : 1.5 * VL));
+    return fc_gemm_seconds(part, machine, 1, part->out_pixels, (double)part->taps * (dense ? 2.0 : 1.5 * VL));
 }
 
 /* The pointwise panels start on a cache line. */
 static int64_t depthwise_count(const fc_part *part) {
-    return fc_divide_up(part->reduction * part->taps, VL) * VL;
+    return divide_up(part->reduction * part->taps, VL) * VL;
 }
 
 static size_t packed_bytes(const fc_part *part) {
@@ -56,23 +56,23 @@ FC_INLINE void add_tap(const fc_axis *width, const fc_run_source *run, const sto
 
 /* The panel of depthwise results: an fc_columns_fn. */
 static void load_depthwise(const fc_call *call, int64_t n, int64_t group, int64_t first, int64_t count,
-                           int64_t k_begin, int64_t k_end, int64_t width, real *panel) {
+                           int64_t k_begin, int64_t k_end, int64_t pitch, real *panel) {
     const fc_part *part = call->part;
     const fc_tensor *x = &call->tensors.x;
     int64_t kh_count = part->axis[1].kernel, kw_count = part->axis[2].kernel;
     const stor *image = (const stor *)x->data + n * x->stride[0];
     (void)group;
-    for (int64_t i = 0; i < (k_end - k_begin) * width; i++)
+    for (int64_t i = 0; i < (k_end - k_begin) * pitch; i++)
         panel[i] = 0;
     fc_pixel pixel = fc_pixel_at(part, first);
     for (int64_t lane = 0; lane < count;) {
-        int64_t run_count = fc_smaller(part->axis[2].out - pixel.w, count - lane);
+        int64_t run_count = smaller(part->axis[2].out - pixel.w, count - lane);
         for (int64_t tap = 0; tap < part->taps; tap++) {
             int64_t kw = tap % kw_count, kh = tap / kw_count % kh_count, kd = tap / kw_count / kh_count;
             fc_run_source run = fc_run_of(part, x, pixel, lane, run_count, kd, kh, kw);
             for (int64_t k = k_begin; k < k_end; k++)
                 add_tap(&part->axis[2], &run, image + k / part->problem.depth_multiplier * x->stride[1], x->stride[4],
-                        ((const real *)call->packed)[k * part->taps + tap], panel + (k - k_begin) * width + lane);
+                        ((const real *)call->packed)[k * part->taps + tap], panel + (k - k_begin) * pitch + lane);
         }
         lane += run_count;
         pixel.w += run_count - 1;
@@ -80,8 +80,12 @@ static void load_depthwise(const fc_call *call, int64_t n, int64_t group, int64_
     }
 }
 
+static void place(fc_gemm_block *block, const fc_sweep *sweep, real *room, int64_t *offset) {
+    fc_pack_panels(block, sweep, sweep->begin, room, offset, load_depthwise);
+}
+
 static void run(const fc_call *call, int64_t task, void *scratch) {
-    fc_gemm_run(call, task, scratch, (const real *)call->packed + depthwise_count(call->part), load_depthwise);
+    fc_gemm_run(call, task, scratch, (const real *)call->packed + depthwise_count(call->part), place);
 }
 
 const fc_kernel FC_FN(fc_kernel_separable);

@@ -1,0 +1,146 @@
+/* Columns without packing: what tap k reads for a run of output pixels of one row is a run of a padded row of x,
+ * shifted by the tap. A block of output rows copies the rows of x it reads once, with their padding and stride phases
+ * apart (common/padded_rows.h), and the tile reads each tap's vectors from there at an offset.
+ *
+ * A value of x is stored once instead of once a tap, so this serves few output channels, which share the copy
+ * among few FMAs. Lanes past the end of an output row are multiplied for nothing: it wants rows of whole
+ * vectors. Bound: as the tile's, unaligned loads included.
+ */
+#ifndef FC_GEMM_SHIFTED_H
+#define FC_GEMM_SHIFTED_H
+
+#include "kernels/common/gemm_driver.h"
+#include "kernels/common/padded_rows.h"
+
+/* Output rows and columns of a task, of part->block; no rows: columns are packed instead. */
+enum { SHIFTED_ROWS = FC_GEMM_FREE, SHIFTED_COLUMNS };
+
+typedef struct shifted {
+    fc_row_shape shape;
+    int64_t rows;                        /* of x, for one plane and channel */
+    int64_t plane_pitch, channel_pitch;
+    int64_t count;                       /* reals of all channels of a chunk */
+} shifted;
+
+FC_INLINE shifted shifted_of(const fc_part *part, int64_t rows, int64_t columns) {
+    const fc_axis *height = &part->axis[1];
+    shifted s = {.shape = fc_row_shape_of(&part->axis[2], columns)};
+    s.rows = (rows - 1) * height->stride + fc_axis_reach(height) + 1;
+    s.plane_pitch = s.rows * s.shape.row_pitch;
+    s.channel_pitch = part->axis[0].kernel * s.plane_pitch;
+    int64_t channels = smaller(part->block[FC_GEMM_CHUNK] / part->taps + 2, part->group_in_ch);
+    s.count = channels * s.channel_pitch + ROW_SLACK;
+    return s;
+}
+
+/* Fills the two fields of block: as many rows as the panels of a task, and half of L2, have room for. */
+static void shifted_prepare(fc_part *part, const fc_machine *machine) {
+    const fc_axis *width = &part->axis[2];
+    part->block[SHIFTED_ROWS] = 0;
+    if (part->taps <= 1 || width->stride > 2 || width->out == 0 || round_up(width->out, VL) * 10 > width->out * 11)
+        return;
+    int64_t most = part->block[FC_GEMM_PANELS], panels = divide_up(width->out, FC_PANEL_LANES);
+    int64_t columns = panels > most ? divide_up(panels, divide_up(panels, most)) * FC_PANEL_LANES : width->out;
+    panels = divide_up(columns, FC_PANEL_LANES);
+    int64_t rows = smaller(larger(most / panels, 1), part->axis[1].out);
+    int64_t room = (int64_t)(machine->l2_bytes / sizeof(real)) / 2;
+    while (rows > 1 && shifted_of(part, rows, columns).count > room)
+        rows--;
+    int64_t count = shifted_of(part, rows, columns).count;
+    if (count > room)
+        return;
+    part->block[SHIFTED_ROWS] = rows;
+    part->block[SHIFTED_COLUMNS] = columns;
+    part->block[FC_GEMM_PANELS] = panels * rows;
+    int64_t l1 = (int64_t)(machine->l1d_bytes / sizeof(real)) * 2 / 3;
+    part->block[FC_GEMM_SWEEP] = smaller(larger(panels * rows * l1 / count, 1), panels * rows);
+}
+
+/* grid: output rows per task, blocks of pixels, output channels per task, blocks of them */
+static int64_t shifted_partition(const fc_part *part, int threads, int64_t grid[4]) {
+    int64_t strips = part->axis[0].out * divide_up(part->axis[2].out, part->block[SHIFTED_COLUMNS]);
+    int64_t height = part->axis[1].out, outer = part->problem.batch * part->problem.groups;
+    int64_t wanted = threads > 1 ? 4 * (int64_t)threads : 1;
+    grid[0] = part->block[SHIFTED_ROWS];
+    grid[2] = part->block[FC_GEMM_ROWS];
+    while (outer * strips * divide_up(height, grid[0]) * divide_up(part->group_out_ch, grid[2]) < wanted) {
+        if (grid[0] > 1)
+            grid[0] = divide_up(grid[0], 2);
+        else if (grid[2] > 4 * TILE_ROWS)
+            grid[2] = divide_up(divide_up(grid[2], 2), TILE_ROWS) * TILE_ROWS;
+        else
+            break;
+    }
+    grid[1] = strips * divide_up(height, grid[0]);
+    grid[3] = divide_up(part->group_out_ch, grid[2]);
+    return outer * grid[1] * grid[3];
+}
+
+/* The block's output pixels: returns the first one's place. */
+static fc_pixel shifted_cut(fc_gemm_block *block, int64_t pixel_block) {
+    const fc_part *part = block->call->part;
+    int64_t width = part->axis[2].out, height = part->axis[1].out;
+    int64_t columns = part->block[SHIFTED_COLUMNS], at_once = block->call->grid[0];
+    int64_t strips = divide_up(width, columns), row_blocks = divide_up(height, at_once);
+    fc_pixel first = {.w = pixel_block % strips * columns,
+                      .h = pixel_block / strips % row_blocks * at_once,
+                      .d = pixel_block / strips / row_blocks};
+    int64_t row_end = smaller(first.h + at_once, height);
+    for (int64_t row = first.h; row < row_end; row++)
+        fc_cut_panels(block, (first.d * height + row) * width + first.w, smaller(columns, width - first.w));
+    return first;
+}
+
+/* Copies the rows of channels [begin, end) of the group that outputs from `first` on read. */
+static void shifted_copy(const fc_gemm_block *block, const shifted *s, fc_pixel first, int64_t begin, int64_t end,
+                         real *to) {
+    const fc_part *part = block->call->part;
+    const fc_axis *depth = &part->axis[0], *height = &part->axis[1];
+    const fc_tensor *x = &block->call->tensors.x;
+    const stor *image =
+        (const stor *)x->data + block->n * x->stride[0] + block->group * part->group_in_ch * x->stride[1];
+    enum { AT_ONCE = 16 };
+    const stor *sources[AT_ONCE];
+    for (int64_t kd = 0; kd < depth->kernel; kd++) {
+        int64_t d = fc_axis_source(depth, first.d * depth->stride + kd * depth->dilation);
+        for (int64_t row = 0; row < s->rows; row += AT_ONCE) {
+            int64_t count = smaller(s->rows - row, AT_ONCE);
+            for (int64_t c = begin; c < end; c++) {
+                for (int64_t i = 0; i < count; i++) {
+                    int64_t h = fc_axis_source(height, first.h * height->stride + row + i);
+                    sources[i] = d < 0 || h < 0 ? NULL
+                                                : image + c * x->stride[1] + d * x->stride[2] + h * x->stride[3];
+                }
+                fc_copy_rows(&part->axis[2], &s->shape, sources, count, x->stride[4], first.w,
+                             part->block[SHIFTED_COLUMNS],
+                             to + (c - begin) * s->channel_pitch + kd * s->plane_pitch + row * s->shape.row_pitch);
+            }
+        }
+    }
+}
+
+/* An fc_columns_place_fn. All panels of a chunk are placed with its first sweep. */
+static void shifted_place(fc_gemm_block *block, const fc_sweep *sweep, real *room, int64_t *offset) {
+    const fc_part *part = block->call->part;
+    const fc_axis *height = &part->axis[1], *width = &part->axis[2];
+    if (sweep->begin > 0 || sweep->depth == 0)
+        return;
+    fc_pixel first = fc_pixel_at(part, block->panel[0].first);
+    shifted s = shifted_of(part, block->call->grid[0], part->block[SHIFTED_COLUMNS]);
+    int64_t taps = part->taps, begin = sweep->k / taps, end = divide_up(sweep->k + sweep->depth, taps);
+    shifted_copy(block, &s, first, begin, end, room);
+    for (int64_t step = 0; step < sweep->depth; step++) {
+        int64_t k = sweep->k + step, c = k / taps, tap = k % taps;
+        int64_t kw = tap % width->kernel, rest = tap / width->kernel;
+        int64_t kh = rest % height->kernel, kd = rest / height->kernel;
+        offset[step] = (c - begin) * s.channel_pitch + kd * s.plane_pitch + kh * height->dilation * s.shape.row_pitch +
+                       fc_tap_shift(&s.shape, width, kw);
+    }
+    for (int64_t p = 0; p < block->panels; p++) {
+        fc_pixel pixel = fc_pixel_at(part, block->panel[p].first);
+        block->panel[p].columns = room + (pixel.h - first.h) * height->stride * s.shape.row_pitch + pixel.w - first.w;
+        block->panel[p].offset = offset;
+    }
+}
+
+#endif
