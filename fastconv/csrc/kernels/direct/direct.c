@@ -2,27 +2,32 @@
  *
  * sums[pixel][channel] += window[pixel's place + tap][c] * weights[tap][c][channel], straight from a window of x
  * (window.h) that is dense along input channels, so there are no columns: a value of x is stored once and used
- * by every tap. Serves small maps, where lanes of pixels would stay empty, strided and dilated kernels, few input
+ * by every tap. One tap over channels-last x needs no window. Products of padding zeros are left out (taps.h), as
+ * LIBXSMM does (Georganas et al., "Anatomy of high-performance deep learning convolutions on SIMD architectures",
+ * 2018). Serves small maps, where lanes of pixels would stay empty, strided and dilated kernels, few input
  * channels and channels-last arrays; narrow group_out_ch leaves lanes empty instead.
  *
  * Weights: [group][block of BLOCK_VECS vectors][chunk of input channels][tap][channel][lane], zeros in lanes past
  * the last channel. A chunk holds about CHUNK_STEPS products per sum, starts from zero and is added to the block's
- * sums, so rounding grows more slowly than in one chain, and its weights (a few tens of KB a block) stream from L2.
+ * sums, so rounding grows more slowly than in one chain, and its weights (up to 160 KB a block) stream from L2.
  *
  * Loops of a task (image, group, depth, block of rows and columns, block of output channels):
- *     chunk (window loaded into L2) > block of vectors > pairs of rows > tile
+ *     chunk (window loaded into L2) > block of vectors > group of pixels > pairs of rows > tile
+ * The last chunk's tiles store to channels-last out from their registers; other layouts are turned around group by
+ * group, while the sums are in L1 (store.h).
  * Bound: FMA throughput; L2 gives each tile step two vectors of weights per 14 cycles.
  */
-#include "kernels/direct/tile.h"
-#include "kernels/direct/window.h"
+#include "kernels/common/integers.h"
+#include "kernels/direct/pack.h"
+#include "kernels/direct/store.h"
+#include "kernels/direct/taps.h"
 
 enum { CHANNELS = 0, ROWS = 1, COLUMNS = 2, LANES = 3 }; /* of part->block */
-enum { CHUNK_STEPS = 768, BLOCK_LANES = BLOCK_VECS * VL };
-
-static int64_t smaller(int64_t a, int64_t b) { return a < b ? a : b; }
-static int64_t larger(int64_t a, int64_t b) { return a > b ? a : b; }
-static int64_t divide_up(int64_t a, int64_t b) { return (a + b - 1) / b; }
-static int64_t round_up(int64_t a, int64_t b) { return divide_up(a, b) * b; }
+enum {
+    CHUNK_STEPS = 1280,
+    BLOCK_LANES = BLOCK_VECS * VL,
+    GROUP_PIXELS = (96 / (SEGMENT * VL) + 1) * SEGMENT * VL, /* whole segments and whole vectors */
+};
 
 static const char *rejects(const fc_part *part) {
     if (part->problem.operation > FC_CONV_TRANSPOSED)
@@ -42,11 +47,19 @@ static int64_t chunk_channels(const fc_part *part) {
  * pixels of a tile over the sets of L1 and over the steps at which they reach a new line. */
 static int64_t pixel_pitch(int64_t channels) { return channels < 32 ? channels : round_up(channels, 16) + 4; }
 
+/* Of the last chunk too, which is shorter: the same everywhere. */
+static padding_skip skip_of(const fc_part *part) { return padding_skip_of(part, chunk_channels(part)); }
+
+/* The most elements of any block's window. */
 static int64_t window_elements(const fc_part *part, int64_t rows, int64_t columns) {
     const int64_t outputs[FC_MAX_SPATIAL] = {1, rows, columns};
+    padding_skip skip = skip_of(part);
     int64_t elements = pixel_pitch(part->block[CHANNELS]);
-    for (int axis = 0; axis < FC_MAX_SPATIAL; axis++)
-        elements *= window_axis_of(&part->axis[axis], outputs[axis]).count;
+    for (int i = 0; i < FC_MAX_SPATIAL; i++) {
+        window_axis axis = window_axis_of(&part->axis[i], 0, outputs[i], false);
+        bool inside = skip.axis[i] && axis.tap_pitch == axis.dilation;
+        elements *= inside ? smaller(axis.count, (part->axis[i].in - 1) / axis.unit + 1) : axis.count;
+    }
     return elements;
 }
 
@@ -60,17 +73,22 @@ static void prepare(fc_part *part, const fc_machine *machine) {
     int64_t pixels = larger(l2 * 3 / 8 / lanes, 2 * SEGMENT);
     int64_t width = larger(part->axis[2].out, 1), height = larger(part->axis[1].out, 1);
     int64_t columns = smaller(width, pixels);
-    while (columns > 2 * SEGMENT && window_elements(part, 1, columns) > l2 / 3)
+    while (columns > 2 * SEGMENT && window_elements(part, 1, columns) > l2 * 2 / 5)
         columns = divide_up(columns, 2);
     columns = divide_up(width, divide_up(width, columns));
     int64_t rows = smaller(height, larger(pixels / columns, 1));
-    while (rows > 1 && window_elements(part, rows, columns) > l2 / 3)
+    while (rows > 1 && window_elements(part, rows, columns) > l2 * 2 / 5)
         rows--;
     rows = divide_up(height, divide_up(height, rows));
     if (rows > 1 && rows < height)
         rows += rows % 2; /* rows go in pairs */
     block[ROWS] = rows;
     block[COLUMNS] = columns;
+}
+
+/* Whether the tile's pixels, `channels` times the stride apart, keep out of each other's way in the sets of L1. */
+static bool step_in_place(const fc_part *part, int64_t channels) {
+    return part->axis[2].stride * channels * (int64_t)sizeof(real) <= 2048;
 }
 
 /* Cycles of one step (one input channel of one tap) over a row of `columns` pixels, cut as run() cuts it. */
@@ -100,12 +118,33 @@ static double window_cycles(const fc_part *part, const fc_machine *machine) {
                        (double)pixel_pitch(block[CHANNELS]);
     double channels = (double)part->group_in_ch, vectors = channels / VL;
     double chunks = (double)divide_up(part->group_in_ch, block[CHANNELS]);
-    double dense = chunks * 10 + vectors * 3;           /* copies of a few vectors */
+    bool whole_rows = channels < 16 && part->problem.groups == 1;
+    double dense = whole_rows ? channels / 8 : chunks * 10 + vectors * 3; /* one run, or a few vectors a pixel */
     double turned = channels <= 4 ? channels * 3 : 8 * (vectors < 1 ? 1 : vectors); /* squares, or one by one */
-    bool strided = window_axis_of(&part->axis[2], 2).unit > 1;
+    bool strided = window_axis_of(&part->axis[2], 0, 2, false).unit > 1;
     if (strided)
         turned = channels * 2;
+    if (part->problem.x_channels_last && part->taps == 1 && !FC_IS_NARROW && step_in_place(part, part->problem.in_ch))
+        return 0;
     return (double)tasks * positions * (part->problem.x_channels_last ? dense : turned);
+}
+
+/* The share of the products that multiply no padding zero, where these are left out. */
+static double products_kept(const fc_part *part) {
+    padding_skip skip = skip_of(part);
+    double kept = 1;
+    for (int i = 0; i < FC_MAX_SPATIAL; i++) {
+        const fc_axis *axis = &part->axis[i];
+        int64_t inside = 0;
+        for (int64_t k = 0; k < axis->kernel; k++) {
+            int64_t begin, end;
+            outputs_inside(axis, 0, axis->out, k, &begin, &end);
+            inside += end - begin;
+        }
+        if (skip.axis[i])
+            kept *= (double)inside / (double)(axis->kernel * axis->out);
+    }
+    return kept + (1 - kept) / SEGMENT; /* spans shorter than a tile */
 }
 
 static double seconds(const fc_part *part, const fc_machine *machine) {
@@ -119,9 +158,8 @@ static double seconds(const fc_part *part, const fc_machine *machine) {
     if (vectors % BLOCK_VECS)
         step += row_cycles(columns, runs, 1);
     double chunks = (double)divide_up(part->group_in_ch, chunk_channels(part));
-    double tile = rows * step * reduction / 0.88 + pixels * (double)vectors * chunks * 6;
-    double store = pixels * (part->problem.out_channels_last ? (double)(12 * divide_up(vectors, 2) + 5 * vectors)
-                                                             : 12.0 * (double)vectors);
+    double tile = rows * step * reduction * products_kept(part) / 0.88;
+    double store = pixels * (double)vectors * (3.5 * chunks + (part->problem.out_channels_last ? 0 : 6));
     double cycles = groups * (tile + window_cycles(part, machine) + store);
     return cycles / (machine->vector_fma_rate[FC_PASTE(FC_ISA_, FC_ISA)] / 2);
 }
@@ -130,33 +168,27 @@ static size_t packed_bytes(const fc_part *part) {
     return (size_t)(part->problem.groups * round_up(part->group_out_ch, VL) * part->reduction) * sizeof(real);
 }
 
-/* One input channel range of one block of lanes: [tap][channel][lane]. */
-static real *pack_chunk(const fc_part *part, const real *from, const int64_t *s, int64_t channels, int64_t count,
-                        int64_t lanes, real *to) {
-    for (int64_t kd = 0; kd < part->axis[0].kernel; kd++)
-        for (int64_t kh = 0; kh < part->axis[1].kernel; kh++)
-            for (int64_t kw = 0; kw < part->axis[2].kernel; kw++)
-                for (int64_t c = 0; c < channels; c++, to += lanes) {
-                    const real *tap = from + c * s[2] + kd * s[3] + kh * s[4] + kw * s[5];
-                    for (int64_t lane = 0; lane < lanes; lane++)
-                        to[lane] = lane < count ? tap[lane * s[1]] : 0;
-                }
-    return to;
-}
-
 static void pack(const fc_part *part, const fc_weight_view *weight, const fc_weight_view *pointwise,
                  void *packed) {
     (void)pointwise;
     const int64_t *s = weight->stride;
-    int64_t chunk = chunk_channels(part), lanes = round_up(part->group_out_ch, VL);
+    int64_t chunk = chunk_channels(part), padded = round_up(part->group_out_ch, VL);
+    int dense = dense_taps(part, s);
     real *to = packed;
     for (int64_t g = 0; g < part->problem.groups; g++)
-        for (int64_t lane = 0; lane < lanes; lane += BLOCK_LANES)
-            for (int64_t c = 0; c < part->group_in_ch; c += chunk)
-                to = pack_chunk(part, (const real *)weight->data + g * s[0] + lane * s[1] + c * s[2], s,
-                                smaller(chunk, part->group_in_ch - c),
-                                smaller(BLOCK_LANES, part->group_out_ch - lane), smaller(BLOCK_LANES, lanes - lane),
-                                to);
+        for (int64_t lane = 0; lane < padded; lane += BLOCK_LANES) {
+            int64_t lanes = smaller(BLOCK_LANES, padded - lane), count = smaller(lanes, part->group_out_ch - lane);
+            for (int64_t c = 0; c < part->group_in_ch; c += chunk) {
+                int64_t channels = smaller(chunk, part->group_in_ch - c);
+                const real *from = (const real *)weight->data + g * s[0] + lane * s[1] + c * s[2];
+                if (dense == 0)
+                    pack_strided(part, from, s, channels, count, lanes, to);
+                else
+                    pack_dense(part->taps, dense < 0, dense < 0 ? from - (part->taps - 1) : from, s[1], channels, count,
+                               lanes, to);
+                to += part->taps * channels * lanes;
+            }
+        }
 }
 
 /* grid: rows per task, columns per task, lanes per task, tasks per image and group */
@@ -184,26 +216,19 @@ static int64_t partition(const fc_part *part, int threads, int64_t grid[4]) {
     return outer * grid[3];
 }
 
-/* Where one worker keeps its window, the runs' offsets, the sums, and sums turned around for the store. */
-typedef struct scratch_map {
-    size_t offsets, sums, turned, bytes;
-} scratch_map;
-
-static size_t align_up(size_t bytes) { return (bytes + 63) / 64 * 64; }
-
-static scratch_map scratch_of(const fc_part *part) {
-    size_t pixels = (size_t)(part->block[ROWS] * part->block[COLUMNS]);
-    size_t lanes = (size_t)(part->block[CHANNELS] < part->group_in_ch ? part->block[LANES] : BLOCK_LANES);
-    size_t window_bytes = (size_t)window_elements(part, part->block[ROWS], part->block[COLUMNS]) * sizeof(real);
-    scratch_map map;
-    map.offsets = align_up(window_bytes);
-    map.sums = map.offsets + align_up((size_t)part->taps * sizeof(int64_t));
-    map.turned = map.sums + align_up(pixels * lanes * sizeof(real));
-    map.bytes = map.turned + align_up(pixels * BLOCK_LANES * sizeof(real));
-    return map;
+#if !FC_IS_NARROW
+/* Whether the one tap reads channels that are dense in x as they are. */
+static bool reads_in_place(const fc_call *call) {
+    const fc_part *part = call->part;
+    const fc_tensor *x = &call->tensors.x;
+    bool inside = part->taps == 1 && x->stride[1] == 1;
+    for (int i = 0; i < FC_MAX_SPATIAL; i++) {
+        const fc_axis *axis = &part->axis[i];
+        inside &= axis->pad_before == 0 && (axis->out - 1) * axis->stride < axis->in;
+    }
+    return inside && step_in_place(part, x->stride[4]);
 }
-
-static size_t scratch_bytes(const fc_part *part) { return scratch_of(part).bytes; }
+#endif
 
 /* A block of output pixels of one image and depth, and what the task does with it. */
 typedef struct pixel_block {
@@ -233,108 +258,156 @@ static pixel_block block_of(const fc_call *call, int64_t task) {
     return b;
 }
 
-static window window_of(const fc_part *part, const pixel_block *b) {
-    const int64_t first[FC_MAX_SPATIAL] = {b->depth, b->row, b->column};
-    const int64_t outputs[FC_MAX_SPATIAL] = {1, b->rows, b->columns};
-    window win = {.channels = 0};
+/* Pixels of a block of lanes that are finished and stored together. */
+typedef struct store_group {
+    int64_t rows, columns;
+} store_group;
+
+/* The sums of a group of pixels and a block of lanes. */
+typedef struct group_sums {
+    int64_t row, rows, column, columns; /* of the block */
+    int64_t vecs;
+    const real *weights;
+    real *sums;
+    int64_t sums_row;
+    bool add;
+    const store_to *store;
+} group_sums;
+
+/* Whole rows, or a piece of one, of about as many sums as L1 holds beside the window and the weights. */
+static store_group store_group_of(int64_t rows, int64_t columns) {
+    store_group group = {larger(GROUP_PIXELS / columns / 2 * 2, 1), columns};
+    if (columns > GROUP_PIXELS)
+        group.columns = GROUP_PIXELS;
+    group.rows = smaller(group.rows, rows);
+    return group;
+}
+
+/* Where one worker keeps its window, the runs of taps and the sums. */
+typedef struct scratch_map {
+    size_t taps, sums, bytes;
+} scratch_map;
+
+static size_t align_up(size_t bytes) { return (bytes + 63) / 64 * 64; }
+
+static scratch_map scratch_of(const fc_part *part) {
+    bool one_chunk = part->block[CHANNELS] >= part->group_in_ch;
+    store_group group = store_group_of(part->block[ROWS], part->block[COLUMNS]);
+    size_t pixels = (size_t)(one_chunk ? group.rows * group.columns : part->block[ROWS] * part->block[COLUMNS]);
+    size_t lanes = (size_t)(one_chunk ? BLOCK_LANES : part->block[LANES]);
+    size_t window_bytes = (size_t)window_elements(part, part->block[ROWS], part->block[COLUMNS]) * sizeof(real);
+    scratch_map map;
+    map.taps = align_up(window_bytes);
+    map.sums = map.taps + align_up(2 * (size_t)part->taps * sizeof(tap_run));
+    map.bytes = map.sums + align_up(pixels * lanes * sizeof(real));
+    return map;
+}
+
+static size_t scratch_bytes(const fc_part *part) { return scratch_of(part).bytes; }
+
+/* Columns [column, column + columns) of one or two rows, in segments of nearly equal length. A row on its own gives its
+ * segments to the tile in twos, where all taps count for them. */
+static void sum_piece(const chunk_taps *chunk, int64_t row, bool pair, int64_t column, int64_t columns,
+                      const group_sums *group) {
+    int64_t segments = divide_up(columns, SEGMENT), lanes = group->vecs * VL;
+    int64_t shorter = columns / segments, long_ones = columns % segments, end = column + columns;
+    for (int64_t segment = 0; column < end;) {
+        int64_t pixels = shorter + (segment < long_ones);
+        bool twin = !pair && segment + 1 < segments && (segment + 1 < long_ones || segment >= long_ones) &&
+                    column >= chunk->column_begin && column + 2 * pixels <= chunk->column_end;
+        tile_pixels at = {pair || twin ? 2 : 1, pixels, {row, row + pair}, {column, twin ? column + pixels : column}};
+        int64_t down = row - group->row, right = column - group->column;
+        tile_out to = tile_out_of(group->store, down, right, pair, pixels);
+        sum_tile(chunk, &at, group->vecs, group->weights, group->sums + down * group->sums_row + right * lanes,
+                 pair ? group->sums_row : pixels * lanes, group->add, &to);
+        column += twin ? 2 * pixels : pixels;
+        segment += twin ? 2 : 1;
+    }
+}
+
+/* A group of pixels, in pieces between the chunk's cuts. */
+static void sum_group(const chunk_taps *chunk, const group_sums *group) {
+    int64_t column_end = group->column + group->columns, row_end = group->row + group->rows;
+    for (int64_t row = group->row; row < row_end; row += 2)
+        for (int64_t piece = 0; piece < chunk->cuts; piece++) {
+            int64_t begin = larger(chunk->cut[piece], group->column), end = smaller(chunk->cut[piece + 1], column_end);
+            if (begin < end)
+                sum_piece(chunk, row, row + 1 < row_end, begin, end - begin, group);
+        }
+}
+
+/* One chunk's products for a block of lanes. `store`: the last chunk, the sums go to out. */
+static void run_lanes(const fc_call *call, const pixel_block *b, const chunk_taps *chunk, int64_t lane, int64_t lanes,
+                      const real *weights, real *sums, bool one_chunk, bool add, bool store) {
+    store_group group = store_group_of(b->rows, b->columns);
+    for (int64_t row = 0; row < b->rows; row += group.rows)
+        for (int64_t column = 0; column < b->columns; column += group.columns) {
+            int64_t rows = smaller(group.rows, b->rows - row), columns = smaller(group.columns, b->columns - column);
+            int64_t sums_row = (one_chunk ? columns : b->columns) * lanes;
+            real *to = one_chunk ? sums : sums + row * sums_row + column * lanes;
+            finished f = {.n = b->n, .channel = b->group * call->part->group_out_ch + lane,
+                          .count = smaller(lanes, call->part->group_out_ch - lane),
+                          .first = {b->depth, b->row + row, b->column + column},
+                          .rows = rows, .columns = columns, .lanes = lanes, .sums_row = sums_row, .sums = to};
+            store_to out = {.problem = NULL};
+            if (store)
+                out = store_to_of(call, &f);
+            group_sums sum = {row, rows, column, columns, lanes / VL, weights, to, sums_row, add, &out};
+            sum_group(chunk, &sum);
+            if (store && !out.from_tile)
+                store_finished(call, &out, &f);
+        }
+}
+
+/* Products of the chunk of input channels from `channel` on: from x in place or from the window, loaded here. */
+static chunk_taps load_chunk(const fc_call *call, const pixel_block *b, int64_t channel, void *scratch,
+                             const scratch_map *map) {
+    const fc_part *part = call->part;
+    tap_run *runs = (tap_run *)(void *)((char *)scratch + map->taps);
+    int64_t first[FC_MAX_SPATIAL] = {b->depth, b->row, b->column}, outputs[FC_MAX_SPATIAL] = {1, b->rows, b->columns};
+    int64_t channels = smaller(part->block[CHANNELS], part->group_in_ch - channel);
+    int64_t group_channel = b->group * part->group_in_ch + channel;
+#if !FC_IS_NARROW
+    if (reads_in_place(call)) {
+        const fc_tensor *x = &call->tensors.x;
+        chunk_taps chunk = {.run = runs, .count = 1, .length = channels, .row_end = b->rows, .column_end = b->columns,
+                            .pixel_step = part->axis[2].stride * x->stride[4],
+                            .row_step = part->axis[1].stride * x->stride[3], .cuts = 1, .cut = {0, b->columns}};
+        *runs = (tap_run){.row_end = b->rows, .column_end = b->columns};
+        chunk.x = (const real *)x->data +
+                  fc_tensor_offset(x, b->n, group_channel,
+                                   (fc_pixel){b->depth * part->axis[0].stride, b->row * part->axis[1].stride,
+                                              b->column * part->axis[2].stride});
+        return chunk;
+    }
+#endif
+    window win = {.channels = channels, .pixel_pitch = pixel_pitch(channels), .skip = skip_of(part)};
     for (int axis = 0; axis < FC_MAX_SPATIAL; axis++) {
-        win.axis[axis] = window_axis_of(&part->axis[axis], outputs[axis]);
+        win.axis[axis] = window_axis_of(&part->axis[axis], first[axis], outputs[axis], win.skip.axis[axis]);
         win.first[axis] = first[axis] * part->axis[axis].stride;
     }
-    return win;
-}
-
-/* The chunk's products as dense runs of the window, in the order of the packed weights. */
-static chunk_runs runs_of(const fc_part *part, const window *win, int64_t *offset) {
-    const window_axis *d = &win->axis[0], *h = &win->axis[1], *w = &win->axis[2];
-    bool whole_rows = win->pixel_pitch == win->channels && w->tap_pitch == 1;
-    int64_t taps_per_run = whole_rows ? part->axis[2].kernel : 1;
-    chunk_runs runs = {.offset = offset,
-                       .run_length = taps_per_run * win->channels,
-                       .pixel_step = w->out_pitch * win->pixel_pitch};
-    for (int64_t kd = 0; kd < part->axis[0].kernel; kd++)
-        for (int64_t kh = 0; kh < part->axis[1].kernel; kh++)
-            for (int64_t kw = 0; kw < part->axis[2].kernel; kw += taps_per_run) {
-                int64_t place = (kd * d->tap_pitch * h->count + kh * h->tap_pitch) * w->count + kw * w->tap_pitch;
-                offset[runs.run_count++] = place * win->pixel_pitch;
-            }
-    return runs;
-}
-
-/* One or two rows of the block, `pair` sums apart, cut into segments of nearly equal length. A row on its own gives
- * its segments to the tile in twos. */
-static void sum_rows(const chunk_runs *chunk, int64_t runs, int64_t columns, const real *x, int64_t row_step,
-                     int64_t vecs, const real *weights, real *sums, bool add) {
-    int64_t segments = divide_up(columns, SEGMENT), lanes = vecs * VL;
-    int64_t shorter = columns / segments, long_ones = columns % segments;
-    for (int64_t segment = 0, column = 0; segment < segments;) {
-        int64_t pixels = shorter + (segment < long_ones);
-        const real *first = x + column * chunk->pixel_step;
-        real *to = sums + column * lanes;
-        bool twin = segment + 1 < segments && (segment + 1 < long_ones || segment >= long_ones);
-        if (runs == 2)
-            tile(2, pixels, vecs, chunk, first, first + row_step, weights, to, columns * lanes, add);
-        else if (twin)
-            tile(2, pixels, vecs, chunk, first, first + pixels * chunk->pixel_step, weights, to, pixels * lanes, add);
-        else
-            tile(1, pixels, vecs, chunk, first, first, weights, to, 0, add);
-        int64_t done = runs == 1 && twin ? 2 : 1;
-        column += done * pixels;
-        segment += done;
-    }
-}
-
-/* The finished sums [pixel][lane] of up to BLOCK_LANES channels from `lane` on, to out. */
-static void store_block(const fc_call *call, const pixel_block *b, int64_t lane, int64_t lanes, const real *sums,
-                        real *turned) {
-    const fc_part *part = call->part;
-    int64_t channel = b->group * part->group_out_ch + lane, count = smaller(lanes, part->group_out_ch - lane);
-    if (call->tensors.out.stride[1] == 1) {
-        for (int64_t row = 0; row < b->rows; row++)
-            for (int64_t column = 0; column < b->columns; column++, sums += lanes)
-                fc_store_channel_lanes(call, b->n, channel, count,
-                                       (fc_pixel){b->depth, b->row + row, b->column + column}, sums);
-        return;
-    }
-    int64_t pixels = b->rows * b->columns;
-    fc_transpose_sums(sums, lanes, pixels, count, turned, pixels);
-    bool whole_rows = b->columns == part->axis[2].out;
-    int64_t at_once = whole_rows ? pixels : b->columns;
-    for (int64_t done = 0; done < pixels; done += at_once) {
-        int64_t row = b->depth * part->axis[1].out + b->row + done / b->columns;
-        fc_store_pixel_lanes(call, b->n, channel, count, row * part->axis[2].out + b->column, at_once,
-                             turned + done, pixels);
-    }
+    load_window(call, &win, b->n, group_channel, scratch);
+    chunk_taps chunk = chunk_taps_of(part, &win, first, outputs, runs);
+    chunk.x = scratch;
+    return chunk;
 }
 
 static void run(const fc_call *call, int64_t task, void *scratch) {
     const fc_part *part = call->part;
     pixel_block b = block_of(call, task);
-    window win = window_of(part, &b);
     scratch_map map = scratch_of(part);
-    real *x = scratch, *sums = (real *)((char *)scratch + map.sums);
-    real *turned = (real *)((char *)scratch + map.turned);
-    int64_t *offset = (int64_t *)((char *)scratch + map.offsets);
-    int64_t in_ch = part->group_in_ch, chunk_size = part->block[CHANNELS], pixels = b.rows * b.columns;
+    real *sums = (real *)(void *)((char *)scratch + map.sums);
+    int64_t in_ch = part->group_in_ch, chunk_size = part->block[CHANNELS];
     bool one_chunk = chunk_size >= in_ch;
     const real *weights =
         (const real *)call->packed + b.group * round_up(part->group_out_ch, VL) * part->reduction;
     for (int64_t channel = 0; channel < in_ch; channel += chunk_size) {
-        win.channels = smaller(chunk_size, in_ch - channel);
-        win.pixel_pitch = pixel_pitch(win.channels);
-        load_window(call, &win, b.n, b.group * in_ch + channel, x);
-        chunk_runs chunk = runs_of(part, &win, offset);
-        int64_t row_step = win.axis[1].out_pitch * win.axis[2].count * win.pixel_pitch;
-        bool last = channel + chunk_size >= in_ch;
+        chunk_taps chunk = load_chunk(call, &b, channel, scratch, &map);
         for (int64_t lane = b.lane_begin, lanes; lane < b.lane_end; lane += lanes) {
             lanes = smaller(BLOCK_LANES, b.lane_end - lane);
-            const real *w = weights + lane * part->reduction + channel * part->taps * lanes;
-            real *block = sums + (one_chunk ? 0 : (lane - b.lane_begin) * pixels);
-            for (int64_t row = 0; row < b.rows; row += 2)
-                sum_rows(&chunk, smaller(2, b.rows - row), b.columns, x + row * row_step, row_step, lanes / VL, w,
-                         block + row * b.columns * lanes, channel > 0);
-            if (last)
-                store_block(call, &b, lane, lanes, block, turned);
+            real *block = sums + (one_chunk ? 0 : (lane - b.lane_begin) * b.rows * b.columns);
+            run_lanes(call, &b, &chunk, lane, lanes, weights + lane * part->reduction + channel * part->taps * lanes,
+                      block, one_chunk, channel > 0, channel + chunk_size >= in_ch);
         }
     }
 }

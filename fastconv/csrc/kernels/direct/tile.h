@@ -2,7 +2,7 @@
  * vectors of output channels.
  *
  * Two runs of SEGMENT pixels by two vectors fill the register file (2 x 7 x 2 accumulators of 32 registers, 2 x 3 x
- * 2 of 16). The two runs have a base pointer each: they may lie in two output rows, which serves narrow maps, or
+ * 2 of 16). The two runs have a place each: they may lie in two output rows, which serves narrow maps, or
  * follow one another. Each sum is a chain of its own, so its bits do not depend on the tile's shape. Bound: FMA
  * throughput; a step is 28 FMAs against 14 broadcasts and 2 loads of weights, which stream from L2.
  */
@@ -28,50 +28,133 @@ enum { BLOCK_VECS = 2, PREFETCH_STEPS = 32, LINE_VECS = 64 / sizeof(vec) };
 
 #define FC_UNROLL_TILE _Pragma("GCC unroll 16")
 
-/* One chunk of the reduction: `run_count` dense runs of `run_length` values of the window. */
-typedef struct chunk_runs {
-    const int64_t *offset; /* of each run, from a pixel's place in the window */
-    int64_t run_count, run_length;
-    int64_t pixel_step; /* elements of the window between neighbouring pixels */
-} chunk_runs;
+/* A dense run of the window's values that some taps read, and the outputs it counts for. */
+typedef struct tap_run {
+    int64_t offset; /* of its first value from a pixel's place in the window */
+    int64_t step;   /* where its weights begin among the chunk's */
+    int64_t row_begin, row_end, column_begin, column_end; /* outputs of the block it is multiplied for */
+} tap_run;
 
-/* sums[run][pixel][lane], runs `sums_step` apart, is set to or, with add, grows by the chunk's products. */
-FC_INLINE void tile_body(const int runs, const int pixels, const int vecs, const chunk_runs *chunk,
-                         const real *x0, const real *x1, const real *weights, real *sums, int64_t sums_step,
-                         bool add) {
-    vec acc[2 * SEGMENT][BLOCK_VECS];
-    const int64_t step = chunk->pixel_step;
+typedef enum tile_sums { SUMS_SET, SUMS_ADD, SUMS_CONTINUE } tile_sums;
+
+/* The epilogue of whole vectors of channels that are dense in out, applied to the tile's registers. */
+typedef struct tile_out {
+    stor *out; /* NULL: the sums stay where they are */
+    const stor *residual; /* may be NULL */
+    const real *bias;     /* may be NULL */
+    int64_t pixel_step, run_step, residual_pixel_step, residual_run_step;
+    real low, high;
+} tile_out;
+
+typedef struct tile_job {
+    const real *x, *weights;
+    int64_t place[2];   /* in x of the first pixel of each run of pixels */
+    int64_t pixel_step;
+    const tap_run *taps;
+    int64_t tap_count, tap_length;
+    int64_t column;     /* the first pixel's: tap runs may not count for the first or last one or two */
+    real *sums;         /* [run of pixels][pixel][lane] */
+    int64_t sums_step;  /* between the runs of pixels */
+    tile_sums mode;
+    tile_out to;
+} tile_job;
+
+typedef vec tile_acc[2 * SEGMENT][BLOCK_VECS];
+
+/* Adds the products of one run of taps to the sums of pixels [first, last) of each run of pixels. */
+FC_INLINE void tile_tap(const int runs, const int pixels, const int vecs, const int first, const int last,
+                        int64_t length, const real *p0, const real *p1, int64_t step, const real *weights,
+                        tile_acc acc) {
+    for (int64_t c = length; c > 0; c--) {
+        vec weight[BLOCK_VECS];
+        FC_UNROLL_TILE for (int v = 0; v < vecs; v++)
+            weight[v] = v_load(weights + v * VL);
+        FC_UNROLL_TILE for (int r = 0; r < runs * pixels; r++) {
+            const int pixel = r < pixels ? r : r - pixels;
+            if (pixel < first || pixel >= last)
+                continue;
+            vec value = v_set1(r < pixels ? p0[pixel * step] : p1[pixel * step]);
+            FC_UNROLL_TILE for (int v = 0; v < vecs; v++)
+                acc[r][v] = v_fma(value, weight[v], acc[r][v]);
+        }
+        FC_UNROLL_TILE for (int v = 0; v < vecs; v += LINE_VECS)
+            __builtin_prefetch(weights + (PREFETCH_STEPS * vecs + v) * VL);
+        weights += vecs * VL;
+        p0++;
+        p1++;
+    }
+}
+
+FC_INLINE void tile_finish(const int runs, const int pixels, const int vecs, const tile_out *to, tile_acc acc) {
+    vec low = v_set1(to->low), high = v_set1(to->high), bias[BLOCK_VECS];
+    FC_UNROLL_TILE for (int v = 0; v < vecs; v++)
+        bias[v] = to->bias == NULL ? v_set1((real)-0.0) : v_load(to->bias + v * VL); /* x + -0 is x */
     FC_UNROLL_TILE for (int r = 0; r < runs * pixels; r++)
         FC_UNROLL_TILE for (int v = 0; v < vecs; v++)
-            acc[r][v] = v_zero();
-    for (int64_t run = 0; run < chunk->run_count; run++) {
-        const real *p0 = x0 + chunk->offset[run], *p1 = x1 + chunk->offset[run];
-        for (int64_t c = chunk->run_length; c > 0; c--) {
-            vec weight[BLOCK_VECS];
+            acc[r][v] = v_add(acc[r][v], bias[v]);
+    if (to->residual != NULL) {
+        const stor *residual[2] = {to->residual, to->residual + to->residual_run_step};
+        FC_UNROLL_TILE for (int r = 0; r < runs * pixels; r++)
             FC_UNROLL_TILE for (int v = 0; v < vecs; v++)
-                weight[v] = v_load(weights + v * VL);
-            FC_UNROLL_TILE for (int r = 0; r < runs * pixels; r++) {
-                vec value = v_set1(r < pixels ? p0[r * step] : p1[(r - pixels) * step]);
-                FC_UNROLL_TILE for (int v = 0; v < vecs; v++)
-                    acc[r][v] = v_fma(value, weight[v], acc[r][v]);
-            }
-            FC_UNROLL_TILE for (int v = 0; v < vecs; v += LINE_VECS)
-                __builtin_prefetch(weights + (PREFETCH_STEPS * vecs + v) * VL);
-            weights += vecs * VL;
-            p0++;
-            p1++;
-        }
+                acc[r][v] = v_add(acc[r][v], v_loads(residual[r >= pixels] +
+                                                     (r < pixels ? r : r - pixels) * to->residual_pixel_step + v * VL));
+    }
+    stor *out[2] = {to->out, to->out + to->run_step};
+    FC_UNROLL_TILE for (int r = 0; r < runs * pixels; r++)
+        FC_UNROLL_TILE for (int v = 0; v < vecs; v++)
+            v_stores(out[r >= pixels] + (r < pixels ? r : r - pixels) * to->pixel_step + v * VL,
+                     v_min(high, v_max(low, acc[r][v])));
+}
+
+/* Sets the sums to the products' chains, adds these to them, or continues the chains the sums are. */
+FC_INLINE void tile_body(const int runs, const int pixels, const int vecs, const tile_job *job) {
+    tile_acc acc;
+    const int64_t step = job->pixel_step, length = job->tap_length;
+    real *const sums[2] = {job->sums, job->sums + job->sums_step - pixels * vecs * VL};
+#define TILE_SUM(r, v) (sums[(r) >= pixels] + ((r) * vecs + (v)) * VL)
+    if (job->mode == SUMS_CONTINUE) {
+        FC_UNROLL_TILE for (int r = 0; r < runs * pixels; r++)
+            FC_UNROLL_TILE for (int v = 0; v < vecs; v++)
+                acc[r][v] = v_load(TILE_SUM(r, v));
+    } else {
+        FC_UNROLL_TILE for (int r = 0; r < runs * pixels; r++)
+            FC_UNROLL_TILE for (int v = 0; v < vecs; v++)
+                acc[r][v] = v_zero();
+    }
+    const tap_run *tap = job->taps;
+    for (int64_t taps = job->tap_count; taps > 0; taps--, tap++) {
+        const real *p0 = job->x + (job->place[0] + tap->offset), *p1 = job->x + (job->place[1] + tap->offset);
+        const real *weights = job->weights + tap->step * vecs * VL;
+        int64_t left = tap->column_begin - job->column, right = job->column + pixels - tap->column_end;
+        if (pixels > 1 && left == 1)
+            tile_tap(runs, pixels, vecs, 1, pixels, length, p0, p1, step, weights, acc);
+        else if (pixels > 2 && left == 2)
+            tile_tap(runs, pixels, vecs, 2, pixels, length, p0, p1, step, weights, acc);
+        else if (pixels > 1 && right == 1)
+            tile_tap(runs, pixels, vecs, 0, pixels - 1, length, p0, p1, step, weights, acc);
+        else if (pixels > 2 && right == 2)
+            tile_tap(runs, pixels, vecs, 0, pixels - 2, length, p0, p1, step, weights, acc);
+        else
+            tile_tap(runs, pixels, vecs, 0, pixels, length, p0, p1, step, weights, acc);
+    }
+    if (job->mode == SUMS_ADD) {
+        FC_UNROLL_TILE for (int r = 0; r < runs * pixels; r++)
+            FC_UNROLL_TILE for (int v = 0; v < vecs; v++)
+                acc[r][v] = v_add(v_load(TILE_SUM(r, v)), acc[r][v]);
+    }
+    if (job->to.out != NULL) {
+        tile_finish(runs, pixels, vecs, &job->to, acc);
+        return;
     }
     FC_UNROLL_TILE for (int r = 0; r < runs * pixels; r++)
-        FC_UNROLL_TILE for (int v = 0; v < vecs; v++) {
-            real *to = sums + (r < pixels ? r : r - pixels) * vecs * VL + (r < pixels ? 0 : sums_step) + v * VL;
-            v_store(to, add ? v_add(v_load(to), acc[r][v]) : acc[r][v]);
-        }
+        FC_UNROLL_TILE for (int v = 0; v < vecs; v++)
+            v_store(TILE_SUM(r, v), acc[r][v]);
+#undef TILE_SUM
 }
 
 #define TILE_CASE(runs, pixels, vecs) \
     case ((runs) * 16 + (pixels)) * 4 + (vecs): \
-        tile_body(runs, pixels, vecs, chunk, x0, x1, weights, sums, sums_step, add); \
+        tile_body(runs, pixels, vecs, job); \
         return;
 #define TILE_CASES(pixels) \
     TILE_CASE(1, pixels, 1) \
@@ -79,9 +162,7 @@ FC_INLINE void tile_body(const int runs, const int pixels, const int vecs, const
     TILE_CASE(2, pixels, 1) \
     TILE_CASE(2, pixels, 2)
 
-static __attribute__((noinline)) void tile(int64_t runs, int64_t pixels, int64_t vecs, const chunk_runs *chunk,
-                                           const real *x0, const real *x1, const real *weights, real *sums,
-                                           int64_t sums_step, bool add) {
+static __attribute__((noinline)) void tile(int64_t runs, int64_t pixels, int64_t vecs, const tile_job *job) {
     switch ((runs * 16 + pixels) * 4 + vecs) {
         TILE_CASES(1)
         TILE_CASES(2)

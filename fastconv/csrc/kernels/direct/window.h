@@ -12,12 +12,17 @@
 #include "kernels/common/columns.h"
 #include "kernels/common/transpose.h"
 
+/* Along which axes outputs leave out the products of padding zeros (taps.h), so that these are not in the window. */
+typedef struct padding_skip {
+    bool axis[FC_MAX_SPATIAL];
+} padding_skip;
+
 typedef struct window_axis {
     int64_t unit;                 /* padded coordinates between neighbouring positions that can be read */
     int64_t out_pitch, tap_pitch; /* in positions */
     int64_t reach;                /* positions all outputs of one tap lie in */
     int64_t dilation;             /* in units; tap_pitch is smaller where the taps do not overlap */
-    int64_t count;                /* positions */
+    int64_t skipped, count;       /* positions, of which the first kept and how many: others are not read */
 } window_axis;
 
 static int64_t common_divisor(int64_t a, int64_t b) {
@@ -29,35 +34,46 @@ static int64_t common_divisor(int64_t a, int64_t b) {
     return a;
 }
 
-static window_axis window_axis_of(const fc_axis *axis, int64_t outputs) {
-    window_axis w;
+/* With skip_padding, only the positions inside x that outputs [first, first + outputs) read, where the taps overlap. */
+static window_axis window_axis_of(const fc_axis *axis, int64_t first, int64_t outputs, bool skip_padding) {
+    window_axis w = {.skipped = 0};
     w.unit = axis->kernel > 1 ? common_divisor(axis->stride, axis->dilation) : axis->stride;
     w.out_pitch = axis->stride / w.unit;
     w.dilation = axis->kernel > 1 ? axis->dilation / w.unit : 1;
     w.reach = (outputs - 1) * w.out_pitch + 1;
     w.tap_pitch = w.dilation < w.reach ? w.dilation : w.reach;
     w.count = (axis->kernel - 1) * w.tap_pitch + w.reach;
+    if (skip_padding && w.tap_pitch == w.dilation) {
+        int64_t before = axis->pad_before - first * axis->stride; /* inside: before <= position * unit < before + in */
+        int64_t begin = before <= 0 ? 0 : divide_up(before, w.unit);
+        int64_t end = before + axis->in <= 0 ? 0 : divide_up(before + axis->in, w.unit);
+        w.skipped = smaller(begin, w.count);
+        w.count = larger(smaller(end, w.count) - w.skipped, 0);
+    }
     return w;
 }
 
-/* Padded coordinate of a position, from the block's first. */
+/* Padded coordinate of a kept position, from the block's first. */
 static int64_t window_coordinate(const window_axis *w, int64_t position) {
     if (w->tap_pitch == w->dilation)
-        return position * w->unit;
+        return (w->skipped + position) * w->unit;
     return (position / w->reach * w->dilation + position % w->reach) * w->unit;
 }
 
 typedef struct window {
     window_axis axis[FC_MAX_SPATIAL];
-    int64_t first[FC_MAX_SPATIAL]; /* padded coordinate of position 0 */
+    int64_t first[FC_MAX_SPATIAL]; /* padded coordinate of the block's first */
     int64_t channels;              /* of the chunk */
     int64_t pixel_pitch;           /* elements between neighbouring positions along width */
+    padding_skip skip;
 } window;
 
 /* `count` positions `step` apart in x, all inside it. */
 static void copy_positions(const stor *from, int64_t step, int64_t channel_step, int64_t count, int64_t channels,
                            real *to, int64_t pitch) {
-    if (channel_step == 1)
+    if (channel_step == 1 && step == channels && pitch == channels)
+        fc_copy_run(to, from, 1, count * channels);
+    else if (channel_step == 1)
         for (int64_t j = 0; j < count; j++)
             fc_copy_run(to + j * pitch, from + j * step, 1, channels);
     else if (step == 1 && channels > 4 && count > 2)
@@ -105,7 +121,7 @@ static void load_row(const fc_call *call, const window *win, const stor *row, in
         for (int64_t position = 0; position < w->count; position++)
             memset(to + position * win->pixel_pitch, 0, (size_t)channels * sizeof *to);
     else if (w->tap_pitch == w->dilation)
-        load_positions(call, win, row, channels, win->first[2], w->count, to);
+        load_positions(call, win, row, channels, win->first[2] + window_coordinate(w, 0), w->count, to);
     else
         for (int64_t position = 0; position < w->count; position += w->reach)
             load_positions(call, win, row, channels, win->first[2] + window_coordinate(w, position), w->reach,
@@ -118,8 +134,9 @@ static int64_t joined_rows(const fc_call *call, const window *win, int64_t h) {
     const fc_axis *height = &call->part->axis[1], *width = &call->part->axis[2];
     const window_axis *rows = &win->axis[1], *columns = &win->axis[2];
     const fc_tensor *x = &call->tensors.x;
-    bool whole = win->first[2] == width->pad_before && columns->count == width->in && columns->unit == 1 &&
-                 columns->tap_pitch == columns->dilation && x->stride[3] == width->in * x->stride[4];
+    bool whole = win->first[2] + window_coordinate(columns, 0) == width->pad_before && columns->count == width->in &&
+                 columns->unit == 1 && columns->tap_pitch == columns->dilation &&
+                 x->stride[3] == width->in * x->stride[4];
     int64_t first = win->first[1] + window_coordinate(rows, h) - height->pad_before;
     if (!whole || rows->unit != 1 || rows->tap_pitch != rows->dilation || first < 0 || first >= height->in)
         return 1;
