@@ -2,8 +2,8 @@
  *
  * Per step of the reduction: the transform along height runs over pixels as they lie in x and writes
  * `lines`, one per window row, in which tile t's own pixels are at t * step_w; segments follow each other
- * without a gap, so the HALO pixels a window reaches into the next tile are overwritten when that tile
- * starts another row. They are kept in `shifted`, the same lines moved down by one tile. Both are then
+ * without a gap, so the HALO pixels a window reaches into the next tiles are overwritten when one of those
+ * starts another row. They are kept in further copies of the lines, one per tile a window touches. All are then
  * split into vectors over tiles for the transform along width. Padding is put in after the transform along
  * height, column by column. x whose pixels are not dense goes through a dense stage first, VL channels at
  * a time.
@@ -69,8 +69,9 @@ FC_INLINE void column_step(const int tall, const vec d[WINDOW], vec t[WINDOW]) {
         t[0] = d[0];
 }
 
-/* From a pixel of `lines` to where `shifted` keeps it. */
-enum { SHIFTED = WINDOW * LINE_PITCH - OUT_TILE };
+enum { COPY_PITCH = WINDOW * LINE_PITCH };
+#define HALO_OF(k) ((k) * OUT_TILE < HALO ? (k) * OUT_TILE : HALO)
+#define EVERY_COPY(k, wide) for (int k = 0; k < ((wide) ? COPIES : 1); k++)
 
 /* Padding columns: zeros, or the transform of the column that the padding mode reads. */
 FC_INLINE void put_padding(const int tall, const int wide, const fc_part *part, const fc_tensor *x,
@@ -81,7 +82,7 @@ FC_INLINE void put_padding(const int tall, const int wide, const fc_part *part, 
         vec d[WINDOW], t[WINDOW];
         if (source < 0) {
             for (int i = 0; i < (tall ? WINDOW : 1); i++)
-                to[i * LINE_PITCH + pixel] = to[i * LINE_PITCH + pixel + (wide ? SHIFTED : 0)] = 0;
+                EVERY_COPY(k, wide) to[i * LINE_PITCH + pixel + k * COPY_PITCH] = 0;
             continue;
         }
         for (int i = 0; i < (tall ? WINDOW : 1); i++)
@@ -89,11 +90,8 @@ FC_INLINE void put_padding(const int tall, const int wide, const fc_part *part, 
                        ? v_zero()
                        : v_loadsn(channel + g->offset[i] + source * x->stride[4], 1);
         column_step(tall, d, t);
-        for (int i = 0; i < (tall ? WINDOW : 1); i++) {
-            v_storen(to + i * LINE_PITCH + pixel, t[i], 1);
-            if (wide)
-                v_storen(to + i * LINE_PITCH + pixel + SHIFTED, t[i], 1);
-        }
+        for (int i = 0; i < (tall ? WINDOW : 1); i++)
+            EVERY_COPY(k, wide) v_storen(to + i * LINE_PITCH + pixel + k * COPY_PITCH, t[i], 1);
     }
 }
 
@@ -102,10 +100,11 @@ FC_INLINE void put_padding(const int tall, const int wide, const fc_part *part, 
 FC_INLINE void fill_lines(const int tall, const int wide, const int staged, const fc_part *part, const fc_tensor *x,
                           const segment *g, const stor *channel, const real *stage, int64_t stage_pitch,
                           const stor *zeros, real *to) {
-    vec halo[WINDOW];
+    real halo[COPIES][WINDOW][HALO]; /* of copy k, the pixels that the k tiles before reach into */
     if (wide)
         for (int i = 0; i < (tall ? WINDOW : 1); i++)
-            halo[i] = v_loadn(to + i * LINE_PITCH, HALO);
+            UNROLL for (int k = 1; k < COPIES; k++)
+                memcpy(halo[k][i], to + i * LINE_PITCH + k * COPY_PITCH, HALO_OF(k) * sizeof(real));
     put_padding(tall, wide, part, x, g, channel, to, 0, g->begin);
     const stor *row[WINDOW];
     if (!staged)
@@ -127,33 +126,35 @@ FC_INLINE void fill_lines(const int tall, const int wide, const int staged, cons
             }
         column_step(tall, d, t);
         real *line = to + g->begin + at;
-        for (int i = 0; i < (tall ? WINDOW : 1); i++) {
-            v_store(line + i * LINE_PITCH, t[i]);
-            if (wide)
-                v_store(line + i * LINE_PITCH + SHIFTED, t[i]);
-        }
+        for (int i = 0; i < (tall ? WINDOW : 1); i++)
+            EVERY_COPY(k, wide) v_store(line + i * LINE_PITCH + k * COPY_PITCH, t[i]);
     }
     put_padding(tall, wide, part, x, g, channel, to, g->end, g->pixels);
     if (wide)
         for (int i = 0; i < (tall ? WINDOW : 1); i++)
-            v_storen(to + i * LINE_PITCH + SHIFTED, halo[i], HALO);
+            UNROLL for (int k = 1; k < COPIES; k++)
+                memcpy(to + i * LINE_PITCH + k * COPY_PITCH, halo[k][i], HALO_OF(k) * sizeof(real));
 }
 
 /* The transform along width, from the lines to the products' blocks. */
-FC_INLINE void split_lines(const int tall, const int wide, int64_t vecs, const real *lines, real *to,
+FC_INLINE void split_lines(const int tall, const int wide, int64_t vecs, int64_t lanes, const real *lines, real *to,
                            int64_t to_stride) {
     for (int64_t v = 0; v < vecs; v++)
         for (int i = 0; i < (tall ? WINDOW : 1); i++) {
-            vec d[WINDOW + 2], t[WINDOW];
+            vec d[COPIES * OUT_TILE], t[WINDOW];
             if (wide) {
-                tile_split(lines + i * LINE_PITCH + v * VL * OUT_TILE, d);
-                tile_split(lines + (WINDOW + i) * LINE_PITCH + v * VL * OUT_TILE, d + OUT_TILE);
+                EVERY_COPY(k, wide)
+                    tile_split(lines + k * COPY_PITCH + i * LINE_PITCH + (v * VL + k) * OUT_TILE,
+                               d + k * OUT_TILE);
                 tile_input(d, t);
             } else {
                 t[0] = v_load(lines + i * LINE_PITCH + v * VL);
             }
             for (int j = 0; j < (wide ? WINDOW : 1); j++)
-                v_store(to + (i * (wide ? WINDOW : 1) + j) * to_stride + v * VL, t[j]);
+                if (lanes >= VL)
+                    v_store(to + (i * (wide ? WINDOW : 1) + j) * to_stride + v * VL, t[j]);
+                else
+                    v_storen(to + (i * (wide ? WINDOW : 1) + j) * to_stride, t[j], lanes);
         }
 }
 
@@ -184,6 +185,7 @@ typedef struct input_job {
     const stor *group; /* channel 0 of the group, of the image */
     segment *segments;
     int64_t segment_count, vecs;
+    int64_t lanes; /* of a step of the transformed inputs: vecs * VL, or fewer than VL */
     real *scratch;
 } input_job;
 
@@ -193,7 +195,7 @@ FC_INLINE void transform_steps(const int tall, const int wide, const int staged,
     const shape *s = job->s;
     const layout *l = job->l;
     real *scratch = job->scratch;
-    int64_t lanes = job->vecs * VL, channel_pitch = l->stage_channel;
+    int64_t lanes = job->lanes, channel_pitch = l->stage_channel;
     int64_t c_end = end / s->depth_taps;
     for (int64_t tap = 0; tap < s->depth_taps; tap++) {
         for (int64_t g = 0; g < job->segment_count; g++)
@@ -214,7 +216,7 @@ FC_INLINE void transform_steps(const int tall, const int wide, const int staged,
                            job->group + c * job->x->stride[1], stage + lane * s->window_w, l->stage_pitch,
                            (const stor *)(scratch + l->zeros), scratch + l->lines + lane * s->step_w);
             }
-            split_lines(tall, wide, job->vecs, scratch + l->lines,
+            split_lines(tall, wide, job->vecs, lanes, scratch + l->lines,
                         scratch + l->inputs + (c * s->depth_taps + tap - begin) * lanes, l->input_stride);
         }
     }

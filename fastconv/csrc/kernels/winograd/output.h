@@ -10,8 +10,19 @@
 
 #include "kernels/winograd/input.h"
 
+/* What the transform back applies at once: bias and two bounds. Any other epilogue follows line by line. */
+typedef struct quick {
+    bool all; /* nothing is left to do */
+    real bias, low, high;
+} quick;
+
+FC_INLINE vec apply_quick(const quick *q, vec y) {
+    return v_min(v_set1(q->high), v_max(v_set1(q->low), v_add(y, v_set1(q->bias))));
+}
+
 /* One row's sums to finished lines; returns whether a lane went bad, and marks it. */
-FC_INLINE bool finish_row(const int tall, const int wide, int64_t vecs, const real *sums, real *to, real *bad) {
+FC_INLINE bool finish_row(const int tall, const int wide, int64_t vecs, const quick *q, const real *sums, real *to,
+                          real *bad) {
     bool any = false;
     const int window_w = wide ? WINDOW : 1, step_h = tall ? OUT_TILE : 1;
     for (int64_t v = 0; v < vecs; v++) {
@@ -28,16 +39,17 @@ FC_INLINE bool finish_row(const int tall, const int wide, int64_t vecs, const re
                 half[i][j] = y[i];
         }
         for (int i = 0; i < step_h; i++) {
-            vec y[OUT_TILE];
-            if (wide) {
+            vec y[OUT_TILE] = {half[i][0]};
+            if (wide)
                 tile_output(half[i], y);
-                tile_join(to + i * FINISHED_PITCH + v * VL * OUT_TILE, y);
-            } else {
-                y[0] = half[i][0];
-                v_store(to + i * FINISHED_PITCH + v * VL, y[0]);
-            }
-            for (int j = 0; j < (wide ? OUT_TILE : 1); j++)
+            for (int j = 0; j < (wide ? OUT_TILE : 1); j++) {
                 check = v_fma(y[j], y[j], check);
+                y[j] = apply_quick(q, y[j]);
+            }
+            if (wide)
+                tile_join(to + i * FINISHED_PITCH + v * VL * OUT_TILE, y);
+            else
+                v_store(to + i * FINISHED_PITCH + v * VL, y[0]);
         }
         check = v_sub(check, check); /* NaN unless finite */
         if (v_any_nan(check)) {
@@ -51,9 +63,18 @@ FC_INLINE bool finish_row(const int tall, const int wide, int64_t vecs, const re
 typedef struct output_job {
     const input_job *in;
     const fc_call *call;
-    const real *direct_weights; /* of the group: [panel of rows][step][tap][row] */
+    const real *given; /* weights of the group: [panel of rows][step][tap][row] */
     int64_t n, group, lanes;
+    fc_bounds bounds;
+    bool quick;
 } output_job;
+
+static quick quick_of(const output_job *job, int64_t channel) {
+    const real *bias = job->call->tensors.bias;
+    if (!job->quick)
+        return (quick){false, (real)-0.0, -(real)INFINITY, (real)INFINITY};
+    return (quick){true, bias ? bias[channel] : (real)-0.0, job->bounds.low, job->bounds.high};
+}
 
 /* The window of one tile for one channel and depth tap. */
 static void load_window(const output_job *job, const segment *g, int64_t tile, const stor *channel, real *window) {
@@ -69,21 +90,21 @@ static void load_window(const output_job *job, const segment *g, int64_t tile, c
 
 /* Adds one window's part to all outputs of the tile. */
 static void add_window(const shape *s, int64_t taps_h, int64_t taps_w, const real *window, const real *weights,
-                       int64_t rows, real sums[][TILE_ROWS]) {
+                       int64_t rows, real sums[][FINISH_ROWS]) {
     for (int64_t i = 0; i < s->step_h; i++)
         for (int64_t j = 0; j < s->step_w; j++) {
             real *to = sums[i * s->step_w + j];
             for (int64_t kh = 0; kh < taps_h; kh++)
                 for (int64_t kw = 0; kw < taps_w; kw++) {
                     real value = window[(i + kh) * s->window_w + j + kw];
-                    const real *w = weights + (kh * taps_w + kw) * rows;
+                    const real *w = weights + (kh * taps_w + kw) * PANEL_ROWS;
                     for (int64_t r = 0; r < rows; r++)
                         to[r] += w[r] * value;
                 }
         }
 }
 
-/* Sums lane `lane` of the panel of rows from `row` on directly, into the finished lines. */
+/* Sums lane `lane` of the rows from `row` on, all of one panel, directly into the finished lines. */
 static void sum_directly(const output_job *job, int64_t lane, int64_t row, int64_t rows, real *finished) {
     const input_job *in = job->in;
     const fc_part *part = in->part;
@@ -92,20 +113,33 @@ static void sum_directly(const output_job *job, int64_t lane, int64_t row, int64
     while (lane >= g->lane + g->tiles)
         g++;
     int64_t taps_h = part->axis[1].kernel, taps_w = part->axis[2].kernel;
-    const real *weights = job->direct_weights + row * s->steps * taps_h * taps_w;
-    real sums[OUT_TILE * OUT_TILE][TILE_ROWS] = {{0}}, window[WINDOW * WINDOW];
+    const real *weights = job->given + row / PANEL_ROWS * PANEL_ROWS * part->reduction + row % PANEL_ROWS;
+    real sums[OUT_TILE * OUT_TILE][FINISH_ROWS] = {{0}}, window[WINDOW * WINDOW];
     for (int64_t tap = 0; tap < s->depth_taps; tap++) {
         resolve_rows(part, s, in->x, tap, g);
         for (int64_t c = 0; c < part->group_in_ch; c++) {
             load_window(job, g, lane - g->lane, in->group + c * in->x->stride[1], window);
-            add_window(s, taps_h, taps_w, window, weights + (c * s->depth_taps + tap) * taps_h * taps_w * rows, rows,
+            add_window(s, taps_h, taps_w, window, weights + (c * s->depth_taps + tap) * s->taps * PANEL_ROWS, rows,
                        sums);
         }
     }
-    for (int64_t r = 0; r < rows; r++)
+    for (int64_t r = 0; r < rows; r++) {
+        quick q = quick_of(job, job->group * part->group_out_ch + row + r);
         for (int64_t i = 0; i < s->step_h; i++)
-            for (int64_t j = 0; j < s->step_w; j++)
-                finished[(r * OUT_TILE + i) * FINISHED_PITCH + lane * s->step_w + j] = sums[i * s->step_w + j][r];
+            for (int64_t j = 0; j < s->step_w; j++) {
+                vec sum = apply_quick(&q, v_set1(sums[i * s->step_w + j][r]));
+                v_storen(finished + (r * OUT_TILE + i) * FINISHED_PITCH + lane * s->step_w + j, sum, 1);
+            }
+    }
+}
+
+/* A line whose values are final. */
+FC_INLINE void copy_line(const real *from, int64_t count, stor *to) {
+    int64_t i = 0;
+    for (; i + VL <= count; i += VL)
+        v_stores(to + i, v_load(from + i));
+    if (i < count)
+        v_storesn(to + i, v_loadn(from + i, count - i), count - i);
 }
 
 /* One line of `count` pixels from `pixel` on, of `rows` channels from `channel` on. */
@@ -117,15 +151,24 @@ FC_INLINE void store_line(const output_job *job, int64_t channel, int64_t rows, 
     stor *to = (stor *)out->data + fc_tensor_offset(out, job->n, channel, pixel);
     const stor *add =
         residual->data ? (const stor *)residual->data + fc_tensor_offset(residual, job->n, channel, pixel) : NULL;
-    if (out->stride[1] == 1 && out->stride[4] != 1) {
+    if (job->quick && out->stride[4] == 1) {
+        for (int64_t r = 0; r < rows; r++)
+            copy_line(line + r * OUT_TILE * FINISHED_PITCH, count, to + r * out->stride[1]);
+    } else if (out->stride[1] == 1 && out->stride[4] != 1) {
+#if !FC_IS_NARROW
+        if (job->quick) {
+            fc_transpose_sums(line, OUT_TILE * FINISHED_PITCH, rows, count, to, out->stride[4]);
+            return;
+        }
+#endif
         real *turned = job->in->scratch + job->in->l->turned;
-        fc_transpose_sums(line, OUT_TILE * FINISHED_PITCH, rows, count, turned, TILE_ROWS);
+        fc_transpose_sums(line, OUT_TILE * FINISHED_PITCH, rows, count, turned, FINISH_ROWS);
         for (int64_t i = 0; i < count; i++)
-            fc_finish(p, turned + i * TILE_ROWS, rows, bias, 1, add ? add + i * residual->stride[4] : NULL,
-                      residual->stride[1], to + i * out->stride[4], 1);
+            fc_finish(p, turned + i * FINISH_ROWS, rows, job->quick ? NULL : bias, 1,
+                      add ? add + i * residual->stride[4] : NULL, residual->stride[1], to + i * out->stride[4], 1);
     } else {
         for (int64_t r = 0; r < rows; r++)
-            fc_finish(p, line + r * OUT_TILE * FINISHED_PITCH, count, bias ? bias + r : NULL, 0,
+            fc_finish(p, line + r * OUT_TILE * FINISHED_PITCH, count, bias && !job->quick ? bias + r : NULL, 0,
                       add ? add + r * residual->stride[1] : NULL, residual->stride[4], to + r * out->stride[1],
                       out->stride[4]);
     }
@@ -146,24 +189,37 @@ static void store_rows(const output_job *job, int64_t row, int64_t rows, const r
     }
 }
 
-/* The panel of `rows` rows from `row` on: its sums to out. */
+/* The rest tiles' sums to where the transform expects them. */
+static void place_rest(const layout *l, const shape *s, int64_t rows, int64_t lane, real *scratch) {
+    for (int64_t product = 0; product < s->products; product++) {
+        const real *from = scratch + l->rest + product * l->rest_stride;
+        real *to = scratch + l->sums + product * PANEL_LANES + lane;
+        for (int64_t r = 0; r < rows; r++)
+            for (int64_t t = 0; t < s->rest; t++)
+                to[r * s->products * PANEL_LANES + t] =
+                    from[(r / PANEL_ROWS * MOST_REST + t) * PANEL_ROWS + r % PANEL_ROWS];
+    }
+}
+
+/* The `rows` rows from `row` on, all of one panel: their sums to out. */
 static void finish_rows(const output_job *job, const real *sums, int64_t row, int64_t rows) {
     const shape *s = job->in->s;
     const layout *l = job->in->l;
     real *finished = job->in->scratch + l->finished, *bad = job->in->scratch + l->bad;
     int64_t lanes = job->in->vecs * VL;
     bool any = false;
-    for (int64_t lane = 0; lane < lanes; lane++)
-        bad[lane] = 0;
+    for (int64_t lane = 0; lane < lanes; lane += VL)
+        v_store(bad + lane, v_zero());
     for (int64_t r = 0; r < rows; r++) {
         const real *from = sums + r * s->products * PANEL_LANES;
         real *to = finished + r * OUT_TILE * FINISHED_PITCH;
+        quick q = quick_of(job, job->group * job->in->part->group_out_ch + row + r);
         if (s->window_h > 1 && s->window_w > 1)
-            any |= finish_row(1, 1, job->in->vecs, from, to, bad);
+            any |= finish_row(1, 1, job->in->vecs, &q, from, to, bad);
         else if (s->window_h > 1)
-            any |= finish_row(1, 0, job->in->vecs, from, to, bad);
+            any |= finish_row(1, 0, job->in->vecs, &q, from, to, bad);
         else
-            any |= finish_row(0, 1, job->in->vecs, from, to, bad);
+            any |= finish_row(0, 1, job->in->vecs, &q, from, to, bad);
     }
     for (int64_t lane = 0; any && lane < job->lanes; lane++)
         if (bad[lane] != bad[lane])

@@ -1,9 +1,12 @@
-/* The tile transforms of F(m, 3), m = OUT_TILE, in one dimension; two dimensions apply them twice.
+/* The tile transforms of F(m, r), m = OUT_TILE and r = TAPS, in one dimension; two dimensions apply them twice.
  *
- * m outputs of a 3-tap correlation from m + 2 inputs: y = A'[(G g) . (B' d)], with m + 2 products.
- * F(2, 3) evaluates at 0, 1, -1 and infinity; F(4, 3) at 0, +-a, +-b and infinity with a = 11/16, b = 3/2,
- * whose powers are exact in float32 and whose sums come out about three times as accurate as with the usual
- * 1 and 2. Paired points share their even and odd halves. G is applied in double and rounded once.
+ * m outputs of an r-tap correlation from n = m + r - 1 inputs: y = A'[(G g) . (B' d)], with n products.
+ * The points are 0, infinity and pairs +-x, whose even and odd halves are shared. B' holds the coefficients of
+ * M(z) / (z - x), where M(z) is the product of z - x over all finite points, G the powers of x, and A' the powers of x
+ * over M'(x): so that G, which is applied to the weights in `real`, divides by nothing. With
+ *     two points, F(2, 3):          1
+ *     four, F(4, 3) and F(2, 5):    11/16, 3/2: exact powers, and sums about three times as accurate as those of the
+ *                                   usual 1 and 2
  * Lavin and Gray, "Fast algorithms for convolutional neural networks" (2016); points after Barabasz et al.,
  * "Error analysis and improving the accuracy of Winograd convolution for deep neural networks" (2020).
  */
@@ -12,9 +15,10 @@
 
 #include "simd/vec.h"
 
-enum { WINDOW = OUT_TILE + 2 };
+enum { WINDOW = OUT_TILE + TAPS - 1 };
+#define UNROLL _Pragma("GCC unroll 16")
 
-#if OUT_TILE == 2
+#if OUT_TILE == 2 && TAPS == 3
 
 FC_INLINE void tile_input(const vec d[WINDOW], vec t[WINDOW]) {
     t[0] = v_sub(d[0], d[2]);
@@ -28,10 +32,12 @@ FC_INLINE void tile_output(const vec m[WINDOW], vec y[OUT_TILE]) {
     y[1] = v_add(m[3], v_sub(m[1], m[2]));
 }
 
-FC_INLINE void tile_weight(const double g[3], double u[WINDOW]) {
+FC_INLINE void tile_weight(const vec g[TAPS], vec u[WINDOW]) {
+    const vec half = v_set1((real)0.5);
+    vec even = v_mul(half, v_add(g[0], g[2]));
     u[0] = g[0];
-    u[1] = 0.5 * (g[0] + g[1] + g[2]);
-    u[2] = 0.5 * (g[0] - g[1] + g[2]);
+    u[1] = v_fma(half, g[1], even);
+    u[2] = v_fma(v_set1((real)-0.5), g[1], even);
     u[3] = g[2];
 }
 
@@ -55,24 +61,39 @@ FC_INLINE void tile_input(const vec d[WINDOW], vec t[WINDOW]) {
 }
 
 FC_INLINE void tile_output(const vec m[WINDOW], vec y[OUT_TILE]) {
-    const double a = POINT_A, b = POINT_B;
-    vec even_a = v_add(m[1], m[2]), odd_a = v_sub(m[1], m[2]);
-    vec even_b = v_add(m[3], m[4]), odd_b = v_sub(m[3], m[4]);
-    y[0] = v_add(v_add(m[0], even_a), even_b);
-    y[1] = v_fma(v_set1((real)a), odd_a, v_mul(v_set1((real)b), odd_b));
-    y[2] = v_fma(v_set1((real)(a * a)), even_a, v_mul(v_set1((real)(b * b)), even_b));
-    y[3] = v_fma(v_set1((real)(a * a * a)), odd_a, v_fma(v_set1((real)(b * b * b)), odd_b, m[5]));
+    const double a = POINT_A, b = POINT_B, gap = a * a - b * b;
+    double scale_a = 1 / (2 * a * a * gap), scale_b = -1 / (2 * b * b * gap);
+    vec even[2] = {v_add(m[1], m[2]), v_add(m[3], m[4])}, odd[2] = {v_sub(m[1], m[2]), v_sub(m[3], m[4])};
+    UNROLL for (int i = 0; i < OUT_TILE; i++) {
+        const vec *half = i % 2 ? odd : even;
+        y[i] = v_mul(v_set1((real)scale_b), half[1]);
+        if (i == 0)
+            y[i] = v_fma(v_set1((real)(1 / (a * a * b * b))), m[0], y[i]);
+        if (i == OUT_TILE - 1)
+            y[i] = v_fma(v_set1((real)scale_b), half[1], m[5]);
+        y[i] = v_fma(v_set1((real)scale_a), half[0], y[i]);
+        scale_a *= a, scale_b *= b;
+    }
 }
 
-FC_INLINE void tile_weight(const double g[3], double u[WINDOW]) {
-    const double a = POINT_A, b = POINT_B, gap = a * a - b * b;
-    const double scale_a = 1 / (2 * a * a * gap), scale_b = -1 / (2 * b * b * gap);
-    u[0] = g[0] / (a * a * b * b);
-    u[1] = scale_a * (g[0] + a * a * g[2] + a * g[1]);
-    u[2] = scale_a * (g[0] + a * a * g[2] - a * g[1]);
-    u[3] = scale_b * (g[0] + b * b * g[2] + b * g[1]);
-    u[4] = scale_b * (g[0] + b * b * g[2] - b * g[1]);
-    u[5] = g[2];
+/* Sum of g x^k over the even or the odd taps, the odd ones divided by x. */
+FC_INLINE vec tile_half(const vec g[TAPS], int first, double x) {
+    int k = TAPS - 1 - (TAPS - 1 - first) % 2;
+    vec sum = g[k];
+    UNROLL for (k -= 2; k >= first; k -= 2)
+        sum = v_fma(v_set1((real)(x * x)), sum, g[k]);
+    return sum;
+}
+
+FC_INLINE void tile_weight(const vec g[TAPS], vec u[WINDOW]) {
+    static const double point[2] = {POINT_A, POINT_B};
+    u[0] = g[0];
+    u[WINDOW - 1] = g[TAPS - 1];
+    UNROLL for (int i = 0; i < 2; i++) {
+        vec even = tile_half(g, 0, point[i]), odd = tile_half(g, 1, point[i]);
+        u[1 + 2 * i] = v_fma(v_set1((real)point[i]), odd, even);
+        u[2 + 2 * i] = v_fma(v_set1((real)-point[i]), odd, even);
+    }
 }
 
 #endif
