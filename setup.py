@@ -10,6 +10,7 @@ Environment switches:
   FASTCONV_DEBUG=1                      -Og -g, assertions on
   FASTCONV_SANITIZE=address,undefined   build our C under these sanitizers, assertions on
   FASTCONV_WERROR=1                     -Wall -Wextra -Werror for our C (not for Cython's output)
+  FASTCONV_EMULATE_AMX=1                for tests: amx kernels on AVX-512, tiles emulated
 """
 
 import copy
@@ -39,6 +40,22 @@ AVX512_FLAGS = (
     "-mprefer-vector-width=512",
 )  # fmt: skip
 AMX_FLAGS = (*AVX512_FLAGS, "-mavx512bf16", "-mamx-tile", "-mamx-bf16", "-mamx-int8")
+AMX_PROBE = (
+    "__m512 a = _mm512_loadu_ps(p); a = (__m512)_mm512_cvtne2ps_pbh(a, a);"
+    "_mm512_storeu_ps(p, a); _tile_loadd(0, p, 64); _tile_loadd(1, p, 64);"
+    "_tile_zero(2); _tile_dpbf16ps(2, 0, 1); _tile_dpbssd(2, 0, 1);"
+    "_tile_stored(2, p, 64); _tile_release();"
+)
+
+
+def switch(name):
+    return os.environ.get(name, "").strip().lower() not in ("", "0", "false", "no", "off")
+
+
+EMULATE_AMX = switch("FASTCONV_EMULATE_AMX")
+if EMULATE_AMX:
+    AMX_FLAGS = (*AVX512_FLAGS, "-DFC_EMULATE_TILES=1")
+    AMX_PROBE = "_mm512_storeu_ps(p, _mm512_setzero_ps());"
 
 
 class Isa(NamedTuple):
@@ -48,6 +65,7 @@ class Isa(NamedTuple):
     flags: tuple[str, ...]
     probe: str
     own_folder: str | None = None  # kernels of this folder only; None: every shared kernel
+    dtypes: tuple[str, ...] = DTYPES
 
     def sources(self):
         """Kernel sources compiled for this instruction set."""
@@ -80,17 +98,11 @@ ISAS = (
     Isa(
         "amx",
         AMX_FLAGS,
-        "__m512 a = _mm512_loadu_ps(p); a = (__m512)_mm512_cvtne2ps_pbh(a, a);"
-        "_mm512_storeu_ps(p, a); _tile_loadd(0, p, 64); _tile_loadd(1, p, 64);"
-        "_tile_zero(2); _tile_dpbf16ps(2, 0, 1); _tile_dpbssd(2, 0, 1);"
-        "_tile_stored(2, p, 64); _tile_release();",
+        AMX_PROBE,
         own_folder="amx",
+        dtypes=("f32",),
     ),
 )
-
-
-def switch(name):
-    return os.environ.get(name, "").strip().lower() not in ("", "0", "false", "no", "off")
 
 
 def words(name):
@@ -287,12 +299,13 @@ class BuildExt(build_ext):
             )
             for isa in isas
             for source in isa.sources()
-            for dtype in DTYPES
+            for dtype in isa.dtypes
         ]
 
     def baseline_jobs(self, isas, openmp_flags):
         macros = [(f"FC_HAVE_{isa.name.upper()}", "1") for isa in isas]
         macros.append(("FC_OPENMP", "1" if openmp_flags else "0"))
+        macros.append(("FC_EMULATE_AMX", "1" if EMULATE_AMX else "0"))
         macros.append(("FC_VERSION", self.distribution.get_version()))
         return [
             Job(

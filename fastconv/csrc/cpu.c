@@ -75,6 +75,9 @@ static fc_isa detect_isa(void) {
     bool avx512 = (b7 & (1u << 16)) && (b7 & (1u << 17)) && (b7 & (1u << 30)) && (b7 & (1u << 31));
     if (!avx512 || (xcr0 & 0xe6) != 0xe6)
         return FC_ISA_avx2;
+#if FC_EMULATE_AMX
+    return FC_ISA_amx; /* a build for tests, whose tiles are AVX-512 */
+#endif
     bool tiles = (d7 & (1u << 22)) && (d7 & (1u << 24)) && (d7 & (1u << 25));
     unsigned a1 = 0, b1, c1, d1;
     bool bf16 = __get_cpuid_count(7, 1, &a1, &b1, &c1, &d1) && (a1 & (1u << 5));

@@ -26,16 +26,17 @@ typedef struct choice {
 
 /* Adds what a kernel says about one part to what it said about the plan's parts before. A stride phase without
  * taps is no ground for rejection: choose_for_part gives it to another kernel. */
-static void note(fc_plan *plan, const fc_part *part, const fc_kernel *kernel, double seconds, const char *why) {
+static void note(fc_plan *plan, const fc_part *part, const char *algorithm, const char *kernel, double seconds,
+                 const char *why) {
     fc_candidate *known = plan->candidates;
     fc_candidate *end = known + plan->candidate_count;
-    while (known < end && known->kernel != kernel->name)
+    while (known < end && known->kernel != kernel)
         known++;
     if (known == end) {
         if (plan->candidate_count == FC_MAX_CANDIDATES)
             return;
         plan->candidate_count++;
-        *known = (fc_candidate){kernel->algorithm, kernel->name, 0, NULL};
+        *known = (fc_candidate){algorithm, kernel, 0, NULL};
     }
     known->estimated_seconds += seconds;
     if (why != NULL && part->taps > 0)
@@ -46,7 +47,14 @@ static double pack_seconds(const fc_kernel *kernel, const fc_part *part) {
     return part->problem.pack_per_call ? (double)kernel->packed_bytes(part) / fc_cpu_machine()->pack_rate : 0;
 }
 
-/* Walks the rows, each algorithm's widest kernel once. */
+static bool was_seen(const char *algorithm, const char *const *seen, int count) {
+    for (int i = 0; i < count; i++)
+        if (strcmp(seen[i], algorithm) == 0)
+            return true;
+    return false;
+}
+
+/* Walks the rows, each algorithm's widest kernel once; an algorithm without a row here is one that cannot run. */
 static choice choose(const fc_part *part, const char *wanted, fc_plan *plan) {
     choice best = {NULL, 0, NULL, false};
     const char *dtype = dtype_names[part->problem.dtype];
@@ -58,9 +66,7 @@ static choice choose(const fc_part *part, const char *wanted, fc_plan *plan) {
             continue;
         bool asked = !is_auto(wanted) && named(kernel, wanted);
         bool whole_name = asked && strcmp(wanted, kernel->algorithm) != 0;
-        bool again = false;
-        for (int i = 0; i < seen_count; i++)
-            again |= strcmp(seen[i], kernel->algorithm) == 0;
+        bool again = was_seen(kernel->algorithm, seen, seen_count);
         if (again && !whole_name)
             continue; /* a wider instruction set has this algorithm already */
         if (!again && seen_count < FC_MAX_CANDIDATES)
@@ -69,7 +75,7 @@ static choice choose(const fc_part *part, const char *wanted, fc_plan *plan) {
         double seconds = why ? 0 : kernel->seconds(part, fc_cpu_machine());
         double pack = why ? 0 : pack_seconds(kernel, part);
         if (plan != NULL)
-            note(plan, part, kernel, seconds * (double)part->problem.batch + pack, why);
+            note(plan, part, kernel->algorithm, kernel->name, seconds * (double)part->problem.batch + pack, why);
         seconds += pack; /* for one image, whatever the batch */
         if (asked)
             best.found = true;
@@ -82,6 +88,16 @@ static choice choose(const fc_part *part, const char *wanted, fc_plan *plan) {
             best.kernel = kernel;
             best.seconds = seconds;
         }
+    }
+    for (int index = 0; index < fc_algorithm_count(); index++) {
+        const char *algorithm = fc_algorithm_name(index);
+        if (was_seen(algorithm, seen, seen_count))
+            continue;
+        static const char why[] = "it has no kernel for this dtype that this CPU, FASTCONV_ISA and the build allow";
+        if (plan != NULL)
+            note(plan, part, algorithm, algorithm, 0, why);
+        if (strcmp(wanted, algorithm) == 0)
+            best.found = true, best.rejected = why;
     }
     return best;
 }

@@ -11,20 +11,21 @@
 #define DECLARE(algorithm, dtype, isa) extern const fc_kernel fc_kernel_##algorithm##_##dtype##_##isa;
 #define TAKE(algorithm, dtype, isa) {&fc_kernel_##algorithm##_##dtype##_##isa, FC_ISA_##isa},
 
+#if FC_HAVE_AMX
+#define FC_AMX_KERNEL(algorithm, dtype) DECLARE(algorithm, dtype, amx)
+#include "kernels.inc"
+#endif
 #if FC_HAVE_AVX512
 #define FC_KERNEL(algorithm) FOR_EACH_DTYPE(DECLARE, algorithm, avx512)
 #include "kernels.inc"
-#undef FC_KERNEL
 #endif
 #if FC_HAVE_AVX2
 #define FC_KERNEL(algorithm) FOR_EACH_DTYPE(DECLARE, algorithm, avx2)
 #include "kernels.inc"
-#undef FC_KERNEL
 #endif
 #if FC_HAVE_SCALAR
 #define FC_KERNEL(algorithm) FOR_EACH_DTYPE(DECLARE, algorithm, scalar)
 #include "kernels.inc"
-#undef FC_KERNEL
 #endif
 FOR_EACH_DTYPE(DECLARE, reference, scalar)
 
@@ -32,27 +33,28 @@ static const struct {
     const fc_kernel *kernel;
     fc_isa isa;
 } rows[] = {
+#if FC_HAVE_AMX
+#define FC_AMX_KERNEL(algorithm, dtype) TAKE(algorithm, dtype, amx)
+#include "kernels.inc"
+#endif
 #if FC_HAVE_AVX512
 #define FC_KERNEL(algorithm) FOR_EACH_DTYPE(TAKE, algorithm, avx512)
 #include "kernels.inc"
-#undef FC_KERNEL
 #endif
 #if FC_HAVE_AVX2
 #define FC_KERNEL(algorithm) FOR_EACH_DTYPE(TAKE, algorithm, avx2)
 #include "kernels.inc"
-#undef FC_KERNEL
 #endif
 #if FC_HAVE_SCALAR
 #define FC_KERNEL(algorithm) FOR_EACH_DTYPE(TAKE, algorithm, scalar)
 #include "kernels.inc"
-#undef FC_KERNEL
 #endif
     FOR_EACH_DTYPE(TAKE, reference, scalar)};
 
 static const char *const algorithms[] = {
 #define FC_KERNEL(algorithm) #algorithm,
+#define FC_AMX_KERNEL(algorithm, dtype) #algorithm,
 #include "kernels.inc"
-#undef FC_KERNEL
     "reference"};
 
 int fc_registry_count(void) { return (int)(sizeof rows / sizeof *rows); }

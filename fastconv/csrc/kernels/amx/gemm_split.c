@@ -1,0 +1,322 @@
+/* gemm_split: float32 as an implicit GEMM of bfloat16 parts on AMX tiles, which multiply more than ten times faster
+ * than vectors do.
+ *
+ * Weights and columns are split into three bfloat16 parts, exactly, and the six products above 2^-24 are summed in
+ * float32 by the tiles; two parts and three products under "high", one under "medium"; rounded, which loses less than
+ * truncation in what is left out. Weights are packed once as
+ *     [group][tile of 16 out channels][tile of 16 pairs][part][out channel][pair][2]  bfloat16
+ * with pairs in the order of split_shape.h, and as gemm packs them, for what the tiles cannot multiply: NaN and
+ * infinity, which do not split, and magnitudes whose parts or products would be flushed as denormals or overflow. Where
+ * a block of pixels holds such a value, that chunk of its reduction is summed by vectors.
+ *
+ * Loops of a task (image, group, block of pixels, range of output channels):
+ *     chunks of channels (x split into L2) > 32 pixels (columns copied) > 32 output channels > tiles of the reduction
+ * Bound: tile products, 2.43e12 bfloat16 flops per second on one core with random data, so 405e9 of float32; columns
+ * take the vector unit, and weights beyond L2 its bandwidth, which layers with few pixels feel.
+ */
+#include "kernels/amx/split_columns.h"
+#include "kernels/amx/split_store.h"
+#include "kernels/common/gemm_driver.h"
+
+/* What tiles multiply: X and W the largest magnitudes of x and weights, X, W and X * W in [LEAST, MOST]. Parts are
+ * 2^-24 of a value, and a flushed product is 2^-126, so errors are far below 2^-24 of the largest output even where the
+ * largest of x and the largest weight never meet; and sums of 2^30 products stay finite. */
+#define SPLIT_LEAST 0x1p-64f
+#define SPLIT_MOST 0x1p+64f
+enum { SPLIT_SCRATCH_MOST = 32 << 20 }; /* bytes */
+
+/* Cycles of packing: splits of 2 x 16 values of x, each value as often as blocks read it, and copies of 16 pairs for
+ * every tap, of as many pieces as rows they come from. As measured, with the tiles' part left out, on a CPU that starts
+ * twice as many vector instructions a cycle; hence a third more. */
+static double pack_cycles(const fc_part *part, double pixel_tiles, double tiles) {
+    double parts = split_parts(part), split = 12 + 2 * parts + (part->problem.x_channels_last ? 12 : 2);
+    double pair_vectors = (double)part->problem.groups * (double)divide_up(part->in_pixels, VL) *
+                          (double)divide_up(part->group_in_ch, 2);
+    if (part->block[SPLIT_LINE])
+        return 1.3 * pair_vectors * split;
+    int64_t rows = part->block[SPLIT_HEIGHT], read = split_row_slots(part, rows).count;
+    double again = (double)read / (double)(rows * part->axis[1].stride);
+    double pieces = 1 + (double)TILE_SIDE / (double)larger(part->axis[2].out, 1);
+    split += part->axis[2].stride > 1 ? 20 : 0;
+    return 1.3 * (pair_vectors * again * split + pixel_tiles * tiles * TILE_PAIRS * parts * (0.8 + 2 * pieces));
+}
+
+/* A product of tiles takes 2 * 16 * 16 * 32 flops at 11 times the rate of the vectors' FMAs (see the head of this file,
+ * where they reach 218e9). */
+static double seconds(const fc_part *part, const fc_machine *machine) {
+    fc_part shaped = *part;
+    split_prepare(&shaped, machine);
+    int parts = split_parts(part);
+    double vector_rate = machine->vector_fma_rate[FC_ISA_amx], groups = (double)part->problem.groups;
+    double blocks = groups * (double)split_blocks(&shaped), tiles = (double)split_all_tiles(part);
+    int64_t pixels = shaped.block[SPLIT_WIDTH] * shaped.block[SPLIT_HEIGHT];
+    double pixel_tiles = groups * (double)(part->out_pixels / pixels * divide_up(pixels, TILE_SIDE) +
+                                           divide_up(part->out_pixels % pixels, TILE_SIDE));
+    double row_tiles = (double)divide_up(part->group_out_ch, TILE_SIDE);
+    /* A block of two sums instead of four waits for its products, which take 52 cycles. */
+    double odd = divide_up(part->group_out_ch, TILE_SIDE) % 2 ? 0.6 / row_tiles : 0;
+    odd += divide_up(pixels, TILE_SIDE) % 2 ? 0.6 / (double)divide_up(pixels, TILE_SIDE) : 0;
+    double dots = (1 + odd) * parts * (parts + 1) / 2 * row_tiles * pixel_tiles * tiles * 32 /
+                  (11 * vector_rate / TILE_SIDE);
+    /* Weights that L2 does not keep come again for every block. */
+    double weight_bytes = row_tiles * tiles * parts * TILE_DWORDS * sizeof(real);
+    double stream = weight_bytes > (double)machine->l2_bytes / 2 ? blocks * weight_bytes / machine->l3_rate : 0;
+    double store = row_tiles * pixel_tiles * TILE_SIDE * (part->problem.out_channels_last ? 16 : 10);
+    double sums = row_tiles * pixel_tiles * (double)(split_chunks(part) - 1) * 50;
+    double cycles = pack_cycles(&shaped, pixel_tiles, tiles) + store + sums;
+    return fmax(dots, stream) + 0.3 * fmin(dots, stream) + 2 * cycles / vector_rate + blocks * machine->task_seconds;
+}
+
+/* [largest magnitude of each group][tiles][gemm's panels], the first two rounded to 64 bytes. */
+FC_INLINE int64_t largest_reals(const fc_part *part) { return round_up(part->problem.groups, 16); }
+FC_INLINE int64_t row_tile_reals(const fc_part *part) {
+    return split_all_tiles(part) * split_parts(part) * TILE_DWORDS;
+}
+FC_INLINE int64_t group_reals(const fc_part *part) {
+    return divide_up(part->group_out_ch, TILE_SIDE) * row_tile_reals(part);
+}
+static size_t packed_bytes(const fc_part *part) {
+    int64_t tiles = part->problem.groups * group_reals(part);
+    return (size_t)(largest_reals(part) + tiles + part->problem.out_ch * part->reduction) * sizeof(real);
+}
+
+/* The next part of a value, as tile_split_pairs takes it; for weights that do not split, anything. */
+FC_INLINE uint16_t next_part(float *rest) {
+    uint32_t bits = (fc_float_bits(*rest) + 0x8000u) & 0xffff0000u;
+    *rest -= fc_bits_float(bits);
+    return (uint16_t)(bits >> 16);
+}
+
+/* One tile of 16 output channels, all of the reduction. `from` points at the first; packed memory is zero. */
+static void pack_row_tile(const fc_part *part, const real *from, const int64_t *step, int64_t rows, real *to) {
+    const fc_axis *axis = part->axis;
+    int parts = split_parts(part);
+    int64_t chunk = split_chunk_channels(part), in_ch = part->group_in_ch;
+    for (int64_t begin = 0; begin < in_ch; begin += chunk) {
+        int64_t channels = smaller(chunk, in_ch - begin), pairs = divide_up(channels, 2);
+        for (int64_t tap = 0; tap < part->taps; tap++) {
+            int64_t kw = tap % axis[2].kernel, kh = tap / axis[2].kernel % axis[1].kernel;
+            int64_t kd = tap / axis[2].kernel / axis[1].kernel;
+            for (int64_t c = 0; c < channels; c++) {
+                const real *weight = from + (begin + c) * step[2] + kd * step[3] + kh * step[4] + kw * step[5];
+                int64_t pair = tap * pairs + c / 2;
+                uint16_t *tile = (uint16_t *)(to + pair / TILE_PAIRS * parts * TILE_DWORDS);
+                for (int64_t row = 0; row < rows; row++) {
+                    float rest = weight[row * step[1]];
+                    for (int p = 0; p < parts; p++)
+                        tile[((p * TILE_SIDE + row) * TILE_PAIRS + pair % TILE_PAIRS) * 2 + c % 2] = next_part(&rest);
+                }
+            }
+        }
+        to += split_tiles(part, channels) * parts * TILE_DWORDS;
+    }
+}
+
+static void pack(const fc_part *part, const fc_weight_view *weight, const fc_weight_view *pointwise, void *packed) {
+    (void)pointwise;
+    int64_t row_reals = row_tile_reals(part), out_ch = part->group_out_ch;
+    real *largest = packed, *tiles = largest + largest_reals(part);
+    real *plain = tiles + part->problem.groups * group_reals(part);
+    fc_gemm_pack(part, weight, part->axis, part->group_in_ch, plain);
+    for (int64_t g = 0; g < part->problem.groups; g++) {
+        const real *group = (const real *)weight->data + g * weight->stride[0];
+        for (int64_t row = 0; row < out_ch; row += TILE_SIDE, tiles += row_reals)
+            pack_row_tile(part, group + row * weight->stride[1], weight->stride, smaller(TILE_SIDE, out_ch - row),
+                          tiles);
+        uint32_t most = 0; /* as tile_magnitude: NaN is above infinity */
+        for (int64_t i = 0; i < out_ch * part->reduction; i++) {
+            uint32_t bits = fc_float_bits(*plain++) & 0x7fffffffu;
+            most = bits > most ? bits : most;
+        }
+        largest[g] = fc_bits_float(most);
+    }
+}
+
+/* Output channels of a task at most: their sums, of all of a block's pixels, are half a megabyte. */
+FC_INLINE int64_t split_rows_most(const fc_part *part) {
+    int64_t ranges = divide_up(part->group_out_ch, 512);
+    return round_up(divide_up(part->group_out_ch, ranges), SPLIT_ROWS);
+}
+
+/* grid: blocks of pixels, output channels of a task, ranges of output channels. A block is split again for each range,
+ * so ranges are cut only for more threads than blocks. */
+static int64_t partition(const fc_part *part, int threads, int64_t grid[4]) {
+    grid[0] = split_blocks(part);
+    grid[1] = split_rows_most(part);
+    int64_t outer = part->problem.batch * part->problem.groups * grid[0];
+    int64_t wanted = threads > 1 ? 2 * (int64_t)threads : 1;
+    while (outer * divide_up(part->group_out_ch, grid[1]) < wanted && grid[1] > 2 * SPLIT_ROWS)
+        grid[1] = round_up(divide_up(grid[1], 2), SPLIT_ROWS);
+    grid[2] = divide_up(part->group_out_ch, grid[1]);
+    return outer * grid[2];
+}
+
+/* Reals of each piece of scratch; the sums of all blocks are kept where the reduction has chunks. */
+typedef struct scratch_sizes {
+    int64_t columns, rows, plain, sums;
+} scratch_sizes;
+
+static scratch_sizes scratch_sizes_of(const fc_part *part) {
+    int64_t channels = smaller(part->block[SPLIT_CHUNK_CH], round_up(part->group_in_ch, 2)), parts = split_parts(part);
+    int64_t pixels = round_up(part->block[SPLIT_WIDTH] * part->block[SPLIT_HEIGHT], SPLIT_SUMS_STEP);
+    scratch_sizes s = {.columns = split_chunk_tiles(part) * TILE_PAIRS * parts};
+    int64_t fallback = channels * part->taps * SPLIT_SUMS_STEP, copied;
+    if (part->block[SPLIT_LINE]) {
+        s.columns *= pixels;
+        copied = SPLIT_BATCH * pixels;
+    } else {
+        fc_row_shape shape = fc_row_shape_of(&part->axis[2], part->block[SPLIT_WIDTH]);
+        int64_t slots = part->axis[0].kernel * split_row_slots(part, part->block[SPLIT_HEIGHT]).count;
+        s.columns *= SPLIT_SUMS_STEP;
+        s.rows = slots * channels / 2 * parts * split_pitch(&shape) + VL;
+        copied = (SPLIT_BATCH + 1) * shape.row_pitch + 2 * ROW_SLACK;
+    }
+    s.plain = round_up(larger(fallback, copied), VL);
+    bool chunks = split_chunks(part) > 1;
+    s.sums = chunks ? split_rows_most(part) * pixels : SPLIT_ROWS * SPLIT_SUMS_STEP;
+    return s;
+}
+
+static size_t scratch_bytes(const fc_part *part) {
+    scratch_sizes s = scratch_sizes_of(part);
+    return (size_t)(s.columns + s.rows + s.plain + s.sums) * sizeof(real);
+}
+
+static const char *rejects(const fc_part *part) {
+    if (part->problem.operation > FC_CONV_TRANSPOSED)
+        return "only plain and transposed convolutions";
+    if (part->taps == 0 || part->out_pixels == 0)
+        return "nothing to multiply";
+    fc_part shaped = *part;
+    split_prepare(&shaped, NULL);
+    if (scratch_bytes(&shaped) > SPLIT_SCRATCH_MOST)
+        return "stride and dilation spread the taps of a row too far for rows kept in scratch";
+    return NULL;
+}
+
+/* What a task works on. */
+typedef struct task_place {
+    int64_t n, group, row_begin, row_end;
+    split_block block;
+} task_place;
+
+static task_place place_of(const fc_call *call, int64_t task) {
+    const int64_t *grid = call->grid;
+    int64_t out_ch = call->part->group_out_ch, groups = call->part->problem.groups;
+    task_place t = {.row_begin = task % grid[2] * grid[1]};
+    t.block = split_block_at(call->part, task / grid[2] % grid[0]);
+    t.row_end = smaller(t.row_begin + grid[1], out_ch);
+    t.group = task / grid[2] / grid[0] % groups;
+    t.n = task / grid[2] / grid[0] / groups;
+    return t;
+}
+
+/* The block of sums of `row` and `pixel`. */
+static real *sums_at(const fc_part *part, const task_place *t, int64_t row, int64_t pixel, real *sums) {
+    if (split_chunks(part) == 1)
+        return sums;
+    int64_t across = divide_up(t->block.count, 2 * TILE_SIDE);
+    return sums + ((row - t->row_begin) / SPLIT_ROWS * across + pixel / (2 * TILE_SIDE)) * SPLIT_ROWS * SPLIT_SUMS_STEP;
+}
+
+static void finish(const fc_call *call, const task_place *t, int64_t row, int64_t pixel, const real *sums) {
+    split_finish(call, t->n, t->group * call->part->group_out_ch + row, smaller(SPLIT_ROWS, t->row_end - row),
+                 t->block.first + pixel, smaller(SPLIT_SUMS_STEP, t->block.count - pixel), sums);
+}
+
+/* 32 pixels of a chunk by tiles: `a` points at the group's first tile of the chunk, `b` at the pixels' columns. */
+static void run_tiles(const fc_call *call, const task_place *t, const real *a, const real *b, int64_t pixel,
+                      int64_t begin, int64_t end, real *all_sums) {
+    const fc_part *part = call->part;
+    int parts = split_parts(part);
+    int64_t tiles = split_tiles(part, end - begin), row_step = row_tile_reals(part);
+    bool wide = t->block.count - pixel > TILE_SIDE;
+    for (int64_t row = t->row_begin; row < t->row_end; row += SPLIT_ROWS) {
+        real *sums = sums_at(part, t, row, pixel, all_sums);
+        split_multiply(parts, t->row_end - row > TILE_SIDE, wide, tiles, a + row / TILE_SIDE * row_step, row_step, b,
+                       tiles * parts * TILE_DWORDS, sums, begin > 0);
+        if (end == part->group_in_ch)
+            finish(call, t, row, pixel, sums);
+    }
+}
+
+/* A chunk, channels [begin, end). The tile state is this thread's, which may be the caller's, and is given back. */
+static void run_chunk(const fc_call *call, const task_place *t, const real *a, int64_t begin, int64_t end,
+                      const split_scratch *s) {
+    const fc_part *part = call->part;
+    int64_t tiles = split_tiles(part, end - begin);
+    tile_configure();
+    for (int64_t pixel = 0; pixel < t->block.count; pixel += SPLIT_SUMS_STEP) {
+        const real *b = s->columns;
+        if (part->block[SPLIT_LINE])
+            b += pixel / TILE_SIDE * tiles * split_parts(part) * TILE_DWORDS;
+        else
+            split_gather(part, end - begin, &t->block, pixel, smaller(SPLIT_SUMS_STEP, t->block.count - pixel), s);
+        run_tiles(call, t, a, b, pixel, begin, end, s->sums);
+    }
+    tile_release();
+}
+
+/* The same by vectors, columns read again as gemm reads them: channels [begin, end). */
+static void run_vectors(const fc_call *call, const task_place *t, const real *weights, int64_t begin, int64_t end,
+                        const split_scratch *s) {
+    const fc_part *part = call->part;
+    int64_t k = begin * part->taps, depth = (end - begin) * part->taps, left;
+    for (int64_t pixel = 0; pixel < t->block.count; pixel += 2 * TILE_SIDE) {
+        int64_t count = smaller(SPLIT_SUMS_STEP, t->block.count - pixel), vecs = divide_up(count, VL);
+        fc_load_columns(call, t->n, t->group, t->block.first + pixel, count, k, k + depth, vecs * VL, s->plain);
+        for (int64_t row = t->row_begin; row < t->row_end; row += SPLIT_ROWS) {
+            real *sums = sums_at(part, t, row, pixel, s->sums);
+            for (int64_t r = row, rows; (left = smaller(t->row_end, row + SPLIT_ROWS) - r) > 0; r += rows) {
+                rows = fc_panel_rows(left);
+                fc_tile(rows, vecs, depth, weights + r * part->reduction + k * rows, s->plain,
+                        sums + (r - row) * SPLIT_SUMS_STEP, SPLIT_SUMS_STEP, begin > 0);
+            }
+            if (end == part->group_in_ch)
+                finish(call, t, row, pixel, sums);
+        }
+    }
+}
+
+static bool in_range(float value) { return value >= SPLIT_LEAST && value <= SPLIT_MOST; }
+
+static void run(const fc_call *call, int64_t task, void *scratch) {
+    const fc_part *part = call->part;
+    task_place t = place_of(call, task);
+    scratch_sizes sizes = scratch_sizes_of(part);
+    split_scratch s = {.columns = scratch};
+    s.rows = s.columns + sizes.columns;
+    s.plain = s.rows + sizes.rows;
+    s.sums = s.plain + sizes.plain;
+    const real *largest = call->packed, *tiled = largest + largest_reals(part);
+    const real *plain = tiled + part->problem.groups * group_reals(part);
+    const real *a = tiled + t.group * group_reals(part);
+    const real *weights = plain + t.group * part->group_out_ch * part->reduction;
+    float w = largest[t.group];
+    int64_t chunk = part->block[SPLIT_CHUNK_CH];
+    for (int64_t c = 0; c < part->group_in_ch; c += chunk) {
+        int64_t end = smaller(c + chunk, part->group_in_ch), tiles = split_tiles(part, end - c);
+        float x = in_range(w) ? split_load(call, t.n, t.group, &t.block, c, end, &s) : INFINITY;
+        if (x == 0 || (in_range(x) && in_range(x * w)))
+            run_chunk(call, &t, a, c, end, &s);
+        else
+            run_vectors(call, &t, weights, c, end, &s);
+        a += tiles * split_parts(part) * TILE_DWORDS;
+    }
+}
+
+const fc_kernel FC_FN(fc_kernel_gemm_split);
+const fc_kernel FC_FN(fc_kernel_gemm_split) = {
+    .algorithm = "gemm_split",
+    .dtype = FC_TEXT(FC_DTYPE),
+    .isa = FC_TEXT(FC_ISA),
+    .name = FC_NAME("gemm_split"),
+    .rejects = rejects,
+    .seconds = seconds,
+    .prepare = split_prepare,
+    .packed_bytes = packed_bytes,
+    .pack = pack,
+    .partition = partition,
+    .scratch_bytes = scratch_bytes,
+    .run = run,
+};
