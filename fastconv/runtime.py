@@ -10,12 +10,12 @@ import numpy as np
 
 from fastconv import __version__, _core
 from fastconv._convolve import flexible_dtype, make_problem
-from fastconv._options import Activation, LayoutName, PaddingMode, Precision
+from fastconv._options import Activation, LayoutName, PaddingMode, Precision, algorithm_names
 from fastconv._padding import IntOrTuple, Padding
 from fastconv._threads import get_num_threads
 from fastconv.plan import Plan, as_shape
 
-__all__ = ["algorithms", "explain", "kernels", "show_config", "show_runtime"]
+__all__ = ["algorithms", "explain", "kernels", "peaks", "show_config", "show_runtime"]
 
 _VARIABLES = (
     "FASTCONV_NUM_THREADS",
@@ -40,7 +40,7 @@ def algorithms() -> list[str]:
     >>> "gemm" in fc.algorithms()
     True
     """
-    return list(_core.algorithms())
+    return list(algorithm_names())
 
 
 def kernels() -> dict[str, bool]:
@@ -58,6 +58,39 @@ def kernels() -> dict[str, bool]:
     True
     """
     return dict(_core.kernels())
+
+
+def peaks(dtype: Any = "float32") -> dict[str, float]:
+    """Measure what one core of this machine can do at most: the bounds kernels are held to.
+
+    Parameters
+    ----------
+    dtype : dtype_like
+        float32, float64, float16 or bfloat16; the last two are computed in float32.
+
+    Returns
+    -------
+    dict of str to float
+        "fma_flops": arithmetic per second, a fused multiply-add counted as two, with the widest
+        vectors that FASTCONV_ISA allows; "tile_flops", where there are AMX tiles: the same for
+        their bfloat16 products, with random operands; "l1_bytes", "l2_bytes", "l3_bytes",
+        "memory_bytes": bytes read per second from each level. The best of several draws, in a
+        fraction of a second.
+
+    Raises
+    ------
+    TypeError
+        When there is no such dtype.
+    MemoryError
+        When there is no memory to read from.
+
+    Examples
+    --------
+    >>> import fastconv as fc
+    >>> fc.peaks()["fma_flops"] > 1e9
+    True
+    """
+    return _core.measure_rates(flexible_dtype(dtype))
 
 
 def explain(

@@ -115,7 +115,7 @@ typedef struct fc_problem {
     bool has_bias, has_residual;
     bool x_channels_last, out_channels_last; /* which axis of x and out is dense; a hint for speed */
     bool pack_per_call;  /* weights are packed for every run, so packing counts in the choice */
-    bool weights_unsafe; /* weights hold NaN, infinity or values near overflow: no transforms */
+    bool weights_unsafe; /* weights hold NaN, infinity or values near overflow: no transforms, no zeros left out */
     int64_t depth_multiplier; /* separable only: channels in the middle = in_ch * depth_multiplier */
     int64_t offset_groups;    /* deformable only */
 } fc_problem;
@@ -229,6 +229,15 @@ FC_API const char *fc_kernel_name(int index);
 FC_API bool fc_kernel_available(int index);     /* this CPU and FASTCONV_ISA allow it */
 
 FC_API fc_cpu_info fc_cpu_query(void);
+
+/* What one core can do at most, measured: per second, and in the dtype's arithmetic. */
+typedef struct fc_rates {
+    double fma_flops;  /* a fused multiply-add counts as two */
+    double tile_flops; /* bfloat16 products of AMX tiles; 0 without them */
+    double l1_bytes, l2_bytes, l3_bytes, memory_bytes; /* read */
+} fc_rates;
+/* Takes a fraction of a second, and up to 512 MB for as long. */
+FC_API fc_status fc_rates_measure(fc_dtype dtype, fc_rates *out);
 FC_API void fc_set_num_threads(int threads);    /* 0: back to the default policy */
 FC_API int fc_get_num_threads(void);
 FC_API const char *fc_last_error(void);

@@ -1,42 +1,19 @@
 /* Pooling but for the arithmetic: geometry checked, lanes chosen, rows cut into tasks, the kernel picked. */
 #include "pool.h"
 
-#include "cpu.h"
 #include "error.h"
+#include "isa_rows.h"
 #include "problem.h"
 #include "threads.h"
 
 static const char *const axis_names[FC_MAX_SPATIAL] = {"depth", "height", "width"};
 
-#define FOR_EACH_DTYPE(row, isa) row(f32, isa) row(f64, isa) row(f16, isa) row(bf16, isa)
-#define DECLARE(dtype, isa) extern const fc_pool_kernel fc_pool_kernel_##dtype##_##isa;
-#define TAKE(dtype, isa) &fc_pool_kernel_##dtype##_##isa,
+FC_DECLARE_ROWS(fc_pool_kernel, fc_pool_kernel)
 
-#if FC_HAVE_AVX512
-FOR_EACH_DTYPE(DECLARE, avx512)
-#endif
-#if FC_HAVE_AVX2
-FOR_EACH_DTYPE(DECLARE, avx2)
-#endif
-#if FC_HAVE_SCALAR
-FOR_EACH_DTYPE(DECLARE, scalar)
-#endif
-
-/* Widest first; dtypes in the order of fc_dtype. */
 static const struct {
     fc_isa isa;
     const fc_pool_kernel *kernels[FC_DTYPE_COUNT];
-} rows[] = {
-#if FC_HAVE_AVX512
-    {FC_ISA_avx512, {FOR_EACH_DTYPE(TAKE, avx512)}},
-#endif
-#if FC_HAVE_AVX2
-    {FC_ISA_avx2, {FOR_EACH_DTYPE(TAKE, avx2)}},
-#endif
-#if FC_HAVE_SCALAR
-    {FC_ISA_scalar, {FOR_EACH_DTYPE(TAKE, scalar)}},
-#endif
-};
+} rows[] = {FC_TAKE_ROWS(fc_pool_kernel)};
 
 static const fc_pool_kernel *choose_kernel(fc_dtype dtype) {
     for (size_t row = 0; row < sizeof rows / sizeof *rows; row++)
