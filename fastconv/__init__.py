@@ -37,7 +37,7 @@ _MODULES: dict[str, tuple[str, ...]] = {
     "conv": ("Conv",),
     "plan": ("Candidate", "Plan"),
     "_threads": ("get_num_threads", "num_threads", "set_num_threads"),
-    "runtime": ("algorithms", "explain", "kernels", "show_config", "show_runtime"),
+    "runtime": ("algorithms", "explain", "kernels", "peaks", "show_config", "show_runtime"),
     "rearrange": (
         "batch_to_space",
         "channel_shuffle",

@@ -46,6 +46,7 @@ from fastconv.resize import resize_conv2d as resize_conv2d
 from fastconv.runtime import algorithms as algorithms
 from fastconv.runtime import explain as explain
 from fastconv.runtime import kernels as kernels
+from fastconv.runtime import peaks as peaks
 from fastconv.runtime import show_config as show_config
 from fastconv.runtime import show_runtime as show_runtime
 from fastconv.sequence import causal_conv1d as causal_conv1d
@@ -92,6 +93,7 @@ __all__ = [
     "max_pool2d",
     "max_pool3d",
     "num_threads",
+    "peaks",
     "pixel_shuffle",
     "pixel_unshuffle",
     "resize_conv2d",

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import lru_cache, partial
+from math import prod
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from fastconv import _core
+from fastconv import _core, _fft
 from fastconv._array import as_array, bfloat16, dtype_code
 from fastconv._options import (
     algorithm_name,
@@ -35,6 +36,7 @@ from fastconv._padding import (
 __all__ = [
     "Problem",
     "as_bias",
+    "candidates",
     "channels_of",
     "compute_array",
     "convolve",
@@ -379,24 +381,21 @@ def out_shape(problem: Problem, shape: tuple[int, ...]) -> tuple[int, ...]:
     return result
 
 
-def make_plan(
+def _core_maker(
     problem: Problem,
-    shape: tuple[int, ...],
+    in_size: tuple[int, ...],
+    pads: Pairs,
     x_channels_last: bool,
     out_channels_last: bool,
     has_residual: bool,
-    pack_per_call: bool = False,
-) -> tuple[Any, tuple[int, ...]]:
-    """The core's plan and the output's shape; no plan where the output has no elements."""
-    batch, in_size, pads, sizes = _geometry(problem, shape)
-    result = _shape_of(problem, batch, sizes)
-    if 0 in result:
-        return None, result
-    plan = _core.Plan(
+    pack_per_call: bool,
+) -> Callable[[int], Any]:
+    """What makes the core's plan for a batch of so many images."""
+    return lambda batch: _core.Plan(
         dtype=problem.code,
         operation=problem.operation,
         rank=problem.rank,
-        batch=batch[0] if batch else 1,
+        batch=batch,
         in_ch=problem.in_ch,
         out_ch=problem.out_ch,
         groups=problem.groups,
@@ -418,9 +417,72 @@ def make_plan(
         weights_unsafe=problem.weights_unsafe,
         depth_multiplier=problem.depth_multiplier,
         offset_groups=problem.offset_groups,
-        algorithm=problem.algorithm,
+        algorithm="auto" if problem.algorithm == "fft" else problem.algorithm,
     )
-    return plan, result
+
+
+def make_plan(
+    problem: Problem,
+    shape: tuple[int, ...],
+    x_channels_last: bool,
+    out_channels_last: bool,
+    has_residual: bool,
+    pack_per_call: bool = False,
+) -> tuple[Any, tuple[int, ...]]:
+    """The plan and the output's shape; no plan where the output has no elements.
+
+    The core compares its kernels; their winner is compared with the FFT here.
+    """
+    batch, in_size, pads, sizes = _geometry(problem, shape)
+    result = _shape_of(problem, batch, sizes)
+    if 0 in result:
+        return None, result
+    core = _core_maker(
+        problem, in_size, pads, x_channels_last, out_channels_last, has_residual, pack_per_call
+    )
+    images = batch[0] if batch else 1
+    asked = problem.algorithm == "fft"
+    if asked or (problem.algorithm == "auto" and prod(problem.kernel) >= _fft.FEW_TAPS):
+        fft = _plan_fft(problem, _fft.Geometry(in_size, sizes, pads), core(1), pack_per_call)
+        if fft is not None:
+            return fft.for_batch(images), result
+    return core(images), result
+
+
+def _plan_fft(
+    problem: Problem, geometry: _fft.Geometry, core: Any, pack_per_call: bool
+) -> _fft.Plan | None:
+    """The plan by FFT if it was asked for or promises to be faster than `core`.
+
+    Both are of one image: the choice does not depend on the batch.
+    """
+    why = _fft.rejects(problem)
+    if problem.algorithm == "fft":
+        if why is not None:
+            raise ValueError(f"algorithm: 'fft' cannot run this: {why}")
+        return _fft.Plan(problem, geometry, core, pack_per_call)
+    if why is not None or _fft.least_seconds(problem, geometry) > core.estimated_seconds:
+        return None
+    fft = _fft.Plan(problem, geometry, core, pack_per_call)
+    return fft if fft.estimated_seconds < core.estimated_seconds else None
+
+
+def candidates(
+    problem: Problem, shape: tuple[int, ...], has_residual: bool
+) -> list[tuple[str, str, float, str | None]]:
+    """(algorithm, kernel, estimated seconds, why rejected or None) of every algorithm."""
+    batch, in_size, pads, sizes = _geometry(problem, shape)
+    if 0 in _shape_of(problem, batch, sizes):
+        return []
+    last = problem.channels_last
+    core = _core_maker(problem, in_size, pads, last, last, has_residual, False)
+    images = batch[0] if batch else 1
+    rows: list[tuple[str, str, float, str | None]] = core(images).candidates()
+    why, seconds = _fft.rejects(problem), 0.0
+    if why is None:
+        fft = _fft.Plan(problem, _fft.Geometry(in_size, sizes, pads), core(1), False)
+        seconds = fft.for_batch(images).estimated_seconds
+    return [*rows, ("fft", _fft.kernel_name(problem), seconds, why)]
 
 
 # Plans of functional calls; they hold geometry only, a few hundred bytes each.
@@ -557,6 +619,11 @@ def convolve(
         )  # fmt: skip
         if problem.rank + 1 <= out.ndim <= problem.rank + 2:
             out_hint = _core.dense_channels(out, problem.rank, problem.channels_last)
+    if offset is not None and problem.in_ch > 1 and not x_hint:
+        # Samples lie anywhere: dense channels serve them by vectors, which outweighs one pass.
+        channel = x.ndim - 1 if problem.channels_last else x.ndim - 1 - problem.rank
+        dense = np.ascontiguousarray(np.moveaxis(x, channel, -1))
+        x, x_hint = np.moveaxis(dense, -1, channel), True
     plan, shape = find_plan(problem, x.shape, x_hint, bool(out_hint), residual is not None)
     if residual is not None:
         if residual.shape != shape:

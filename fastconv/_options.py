@@ -18,6 +18,7 @@ __all__ = [
     "PaddingMode",
     "Precision",
     "algorithm_name",
+    "algorithm_names",
     "channels_last",
     "layout_name",
     "normalize_activation",
@@ -92,21 +93,24 @@ def _activation_params(activation: Any, word: str, params: list[Any]) -> tuple[f
 
 
 @lru_cache(maxsize=1)
-def _algorithm_names() -> tuple[tuple[str, ...], frozenset[str]]:
-    algorithms = tuple(_core.algorithms())
-    return algorithms, frozenset(("auto", *algorithms, *(name for name, _ in _core.kernels())))
+def algorithm_names() -> tuple[str, ...]:
+    """The core's algorithms and the one beside it."""
+    return (*_core.algorithms(), "fft")
+
+
+@lru_cache(maxsize=1)
+def _known_names() -> frozenset[str]:
+    return frozenset(("auto", *algorithm_names(), *(name for name, _ in _core.kernels())))
 
 
 def algorithm_name(algorithm: Any) -> str:
     """The name itself, if it is "auto", an algorithm, or one kernel ("gemm.f32.avx2")."""
     if algorithm == "auto":
         return "auto"
-    algorithms, known = _algorithm_names()
-    if isinstance(algorithm, str) and algorithm in known:
+    if isinstance(algorithm, str) and algorithm in _known_names():
         return algorithm
-    raise ValueError(
-        f"algorithm must be 'auto' or one of {', '.join(map(repr, algorithms))}, got {algorithm!r}"
-    )
+    names = ", ".join(map(repr, algorithm_names()))
+    raise ValueError(f"algorithm must be 'auto' or one of {names}, got {algorithm!r}")
 
 
 _CHANNELS_LAST = {

@@ -174,8 +174,10 @@ def conv2d(
     -----
     A NaN or infinity in `x` spoils exactly the outputs whose window holds it, whichever algorithm
     runs. The bits of the result depend on shapes, memory order, `precision` and the instruction
-    set, not on the number of threads or the batch. The size formulas are those of V. Dumoulin and
-    F. Visin, "A guide to convolution arithmetic for deep learning" (2016).
+    set, not on the number of threads or the batch. Kernels of many taps may run by FFT, whose
+    rounding is relative to the largest values around: small outputs beside large ones keep fewer
+    digits than in a sum of products, ``algorithm="direct"``. The size formulas are those of V.
+    Dumoulin and F. Visin, "A guide to convolution arithmetic for deep learning" (2016).
 
     Examples
     --------

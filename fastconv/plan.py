@@ -5,7 +5,7 @@ from __future__ import annotations
 import operator
 from typing import Any, NamedTuple
 
-from fastconv._convolve import Problem, make_plan
+from fastconv._convolve import Problem, candidates, make_plan
 
 __all__ = ["Candidate", "Plan", "as_shape"]
 
@@ -67,7 +67,7 @@ class Plan:
         self.estimated_seconds: float = core.estimated_seconds if core else 0.0
         self.workspace_bytes: int = core.workspace_bytes if core else 0
         self.packed_bytes: int = core.packed_bytes if core else 0
-        rows = core.candidates() if core else []
+        rows = candidates(problem, x_shape, residual)
         self.candidates = sorted(
             (Candidate(*row[:3]) for row in rows if row[3] is None),
             key=lambda candidate: candidate.estimated_seconds,
