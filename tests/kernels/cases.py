@@ -209,6 +209,24 @@ def paddings():
     yield Case(3, 4, (7, 9), (3, 3), dilation=(2, 3), padding=both(2, 3), padding_mode="reflect")
 
 
+def long_spans_of_padding():
+    """Channels enough that leaving out the products of padding zeros pays."""
+    for size in ((7, 7), (1, 1), (3, 14), (14, 2), (9, 30)):
+        yield Case(64, 20, size, (3, 3), padding=both(1, 1), bias=True, activation="relu")
+    yield Case(112, 33, (6, 7), (3, 3), padding=((0, 1), (2, 0)), residual=True)
+    yield Case(52, 24, (9, 15), (3, 3), dilation=(2, 2), padding=both(2, 2), bias=True)
+    yield Case(20, 17, (10, 13), (3, 3), dilation=(6, 6), padding=both(6, 6), batch=2)
+    yield Case(17, 6, (10, 28), (3, 3), dilation=(5, 12), padding=both(5, 12))
+    yield Case(56, 17, (5, 11), (5, 5), (2, 2), padding=both(2, 2))
+    yield Case(60, 18, (4, 17), (1, 7), padding=both(0, 3))
+    yield Case(64, 20, (2, 3), (3, 3), padding=both(4, 5), bias=True)  # outputs of padding alone
+    yield Case(104, 7, (33,), (5,), padding=both(4))
+    yield Case(64, 17, (3, 4, 5), (3, 3, 3), padding=both(2, 1, 1))
+    yield Case(128, 36, (5, 8), (3, 3), padding=both(1, 1), groups=2, flip=True)
+    yield Case(54, 18, (4, 5), (4, 4), (2, 2), padding=both(1, 1), operation="conv_transpose")
+    yield Case(120, 20, (6, 9), (3, 3), padding=both(1, 1), padding_mode="reflect")
+
+
 def grouped():
     for groups, c, m in itertools.product((2, 3, 5), (1, 2, 4), (1, 2, 3, 4)):
         yield Case(groups * c, groups * m, (4, 7), (3, 3), padding=both(1, 1), groups=groups)
@@ -236,6 +254,18 @@ def depthwise():
     for act in ("relu", "silu"):
         yield Case(20, 20, (6, 7), (3, 3), padding=both(1, 1), groups=20, activation=act, bias=True)
     yield Case(6, 6, (5, 9), (3, 3), padding=both(4, 5), groups=6, batch=3)
+    pictures = ((2, 33, 3), (3, 50, 3), (3, 70, 5), (4, 29, 7), (3, 61, 15), (3, 40, 4), (3, 17, 2))
+    for c, w, k in pictures:  # whose channels lie interleaved in NHWC
+        yield Case(c, c, (17, w), (k, k), padding=both(k // 2, k // 2), groups=c, bias=k < 9)
+        yield Case(c, c, (6, w), (1, k), padding=both(0, k // 2), groups=c)
+    yield Case(3, 3, (4, 9, 70), (3, 3, 3), dilation=(1, 1, 2), padding=both(1, 1, 2), groups=3)
+    for w, k in ((100, 31), (216, 15), (33, 16), (230, 1)):
+        yield Case(2, 2, (3, w), (1, k), padding=both(0, k // 2), groups=2)  # long rows
+        yield Case(3, 3, (w,), (k,), padding=((k - 1, 0),), groups=3, activation="relu")
+    blocks = ((30, 12, 3), (9, 31, 5), (37, 200, 7), (11, 150, 6), (33, 90, 3))
+    for h, w, k in blocks:  # of rows and columns, their ends and the padding
+        yield Case(2, 4, (h, w), (k, k), padding=both(k // 2, k // 2), groups=2, bias=True)
+        yield Case(2, 2, (2 * h, 2 * w), (k, k), (2, 2), padding=both(k // 2, k // 2), groups=2)
     yield Case(19, 19, (37,), (3,), padding=both(1), groups=19)
     yield Case(5, 10, (29,), (4,), (2,), (3,), ((9, 0),), groups=5)
     yield Case(7, 7, (4, 5, 9), (3, 3, 3), padding=both(1, 1, 1), groups=7)
@@ -308,6 +338,65 @@ def three_taps():
     yield Case(12, 18, (7, 7), (3, 3), padding=both(1, 1), groups=3)
     yield Case(70, 20, (10, 9), (3, 3), padding=both(1, 1), batch=3)
     yield Case(4, 5, (3, 6, 7), (1, 3, 3), padding=both(0, 1, 1))
+    for size in ((4, 4), (5, 8), (9, 11), (28, 28), (18, 29)):  # few tiles, or a rest
+        yield Case(35, 21, size, (3, 3), padding=both(1, 1), bias=True)
+
+
+def five_taps():
+    """The same for five taps."""
+    for h, w in zip(range(1, 10), (1, 2, 3, 5, 8, 9, 17, 25, 34), strict=True):
+        yield Case(3, 5, (h, w), (5, 5), padding=both(2, 2), bias=True)
+        yield Case(9, 17, (h + 4, w + 5), (5, 5), residual=h == w)
+    for c, m in itertools.product((1, 15, 33), (1, 8, 19)):
+        yield Case(c, m, (6, 7), (5, 5), padding=both(2, 2), activation="relu")
+    for mode in ("zeros", "reflect", "replicate", "circular"):
+        yield Case(5, 6, (6, 11), (5, 5), padding=((1, 3), (4, 2)), padding_mode=mode)
+    for w in (5, 8, 13, 31, 64, 67):
+        yield Case(5, 9, (w,), (5,), padding=both(2))
+        yield Case(4, 6, (3, w), (1, 5), padding=both(0, 2), bias=True)
+        yield Case(4, 6, (w, 3), (5, 1), padding=both(2, 0))
+    for w in (1, 2, 3, 4):  # a window reaches over several tiles that are each alone in their row
+        yield Case(3, 4, (9, w), (5, 5), padding=both(2, 2))
+    yield Case(12, 18, (9, 7), (5, 5), padding=both(2, 2), groups=3, batch=2, flip=True)
+    yield Case(3, 4, (4, 6, 7), (3, 5, 5), padding=both(1, 2, 2))
+
+
+def wide_rows():
+    """Rows of whole vectors, whose columns need no packing, and pointwise planes, read in place."""
+    for w, k, s, d in ((64, 3, 1, 1), (96, 3, 2, 1), (126, 2, 1, 3), (63, 7, 2, 2), (160, 5, 1, 1)):
+        yield Case(3, 10, (7, w), (k, k), (s, s), (d, d), both(k // 2 * d, k // 2 * d), bias=True)
+    for mode in ("reflect", "replicate", "circular"):
+        pad = ((1, 1), (2, 0))
+        yield Case(2, 5, (6, 64), (3, 3), (1, 2), padding=pad, padding_mode=mode, residual=True)
+    yield Case(90, 9, (3, 64), (3, 3), padding=both(1, 1), residual=True, activation="relu")
+    yield Case(6, 18, (5, 48), (3, 3), padding=both(1, 1), groups=2, batch=2, activation="silu")
+    yield Case(2, 11, (3, 4, 32), (2, 3, 3), padding=both(1, 1, 1), activation="relu")
+    yield Case(4, 9, (3400,), (3,), dilation=(5,), padding=both(5), bias=True)  # more than a task
+    yield Case(2, 9, (12, 3100), (1, 1), residual=True, bias=True)
+    for size in ((4, 12), (3, 67), (5, 3, 32), (145,)):
+        yield Case(9, 13, size, (1,) * len(size), batch=2, residual=True, activation="relu")
+        yield Case(530, 6, size, (1,) * len(size), bias=True)
+
+
+def blocks():
+    """Around blocks of 32 channels, 32 outputs and 256 pixels, and what tile kernels got wrong."""
+    for c, m in itertools.product((31, 32, 33, 64, 70), (15, 16, 33)):
+        yield Case(c, m, (3, 7), (1, 1), bias=m == 16)
+        yield Case(c, m, (3, 5), (3, 3), padding=both(1, 1), residual=m == 33)
+    yield Case(330, 34, (3, 11), (1, 1), bias=True, activation="relu")
+    yield Case(41, 65, (5, 6), (3, 3), padding=both(1, 1), activation="silu")
+    yield Case(1, 1, (2, 2), (2, 2))
+    yield Case(16, 16, (2, 2), (2, 2))
+    yield Case(8, 9, (3, 4, 2), (2, 2, 2), (2, 2, 2))  # one output along width, stride above 1
+    yield Case(9, 8, (5, 4, 3), (3, 3, 3), (2, 1, 2), batch=2)
+    yield Case(3, 17, (21, 40), (3, 3), padding=both(1, 1), bias=True)
+    yield Case(5, 18, (3, 300), (3, 3), padding=both(1, 1))
+    yield Case(5, 17, (3, 601), (1, 3), (2, 2), padding=both(0, 1))
+    yield Case(4, 18, (700,), (5,), padding=both(2), residual=True)
+    yield Case(6, 5, (2, 9, 33), (1, 1, 1), bias=True)
+    yield Case(6, 5, (9, 40), (1, 1), (2, 2))
+    yield Case(6, 7, (31, 9), (3, 3), dilation=(12, 2), padding=both(2, 2))
+    yield Case(66, 36, (7, 8), (3, 3), padding=both(1, 1), groups=2)
 
 
 def transposed():
@@ -404,6 +493,7 @@ FAMILIES = {
     family.__name__: in_both_layouts(family())
     for family in (
         out_channels, in_channels, widths, kernels, strides_and_dilations, paddings, grouped,
-        depthwise, ranks, epilogues, three_taps, transposed, deform, separable, random_cases,
+        depthwise, ranks, epilogues, three_taps, wide_rows, transposed, deform, separable, blocks,
+        long_spans_of_padding, five_taps, random_cases,
     )
 }  # fmt: skip

@@ -16,6 +16,7 @@ SHAPES = {
     "1x1": Case(256, 24, (9, 11), (1, 1)),
     "stem": Case(3, 24, (31, 33), (7, 7), (2, 2), padding=both(3, 3)),
     "5x5": Case(16, 12, (12, 13), (5, 5), padding=both(2, 2)),
+    "48 channels 5x5": Case(48, 12, (12, 13), (5, 5), padding=both(2, 2)),
     "depthwise": Case(48, 48, (20, 21), (3, 3), padding=both(1, 1), groups=48),
     "depthwise 7x7": Case(24, 24, (16, 17), (7, 7), padding=both(3, 3), groups=24),
     "grouped": Case(64, 64, (12, 13), (3, 3), padding=both(1, 1), groups=16),
@@ -79,6 +80,22 @@ def yardstick():
 
 
 FLOAT32_ROWS = [row for row in driver.ROWS if driver.dtype_of(row) == "f32"]
+
+
+PRECISIONS = {"high": 1e-4, "medium": 2.0**-7}  # of the largest output
+
+
+@pytest.mark.parametrize("precision", PRECISIONS)
+@pytest.mark.parametrize("row", FLOAT32_ROWS)
+def test_lower_precisions_keep_their_bound(row, precision, yardstick):
+    for name, case in SHAPES.items():
+        if driver.algorithm_of(row) == "reference" and name != "1D":
+            continue
+        made = driver.plan(row, case, precision=precision)
+        for data in DATA if made is not None else ():
+            values, y, _ = yardstick(name, data)
+            error = np.abs(driver.compute(row, case, values, made) - y).max()
+            assert error <= PRECISIONS[precision] * np.abs(y).max(), (name, data.__name__)
 
 
 @pytest.mark.parametrize("row", FLOAT32_ROWS)

@@ -11,6 +11,7 @@ from cases import Case, both
 LARGE = [
     Case(24, 50, (19, 30), (3, 3), padding=both(1, 1), bias=True, activation="relu"),
     Case(130, 40, (9, 23), (1, 1), residual=True),
+    Case(64, 40, (17, 23), (3, 3), dilation=(2, 2), padding=both(2, 2)),
     Case(40, 40, (19, 30), (3, 3), padding=both(1, 1), groups=40, activation="silu"),
     Case(32, 32, (17, 21), (3, 3), padding=both(1, 1), groups=8),
     Case(30, 20, (9, 11), (4, 4), (2, 2), padding=both(1, 1), operation="conv_transpose"),
@@ -137,3 +138,26 @@ def test_denormals_and_the_float_mode(every_row):
                 weights *= np.abs(values.pointwise).max() + 1
             assert (np.abs(got - y) <= allowed + tiniest * (1 + weights)).all(), (every_row, case)
             assert np.float32(1e-40) * np.float32(1) > 0, "denormals are flushed for the caller"
+
+
+WINOGRAD_ROWS = [row for row in driver.ROWS if row.startswith("winograd")]
+
+
+@pytest.mark.parametrize("row", WINOGRAD_ROWS)
+def test_winograd_tiles_anywhere_and_weights_however_made(row):
+    """An output's bits do not depend on where among the vectors of tiles its tile is, alone or in a
+    corner of a larger image, nor on when the weights are transformed."""
+    kernel = (5, 5) if row.startswith("winograd_f2_k5") else (3, 3)
+    rng = np.random.default_rng(5)
+    x = driver.rounded(rng.standard_normal((1, 70, 34, 36)))
+    weight = driver.rounded(rng.standard_normal((37, 70, *kernel)))
+    corners, known = {}, None
+    for size in ((34, 36), (30, 30), (18, 34), (16, 16), (10, 10), (9, 9)):
+        for per_call in (False, True):
+            case = Case(70, 37, size, kernel)
+            made = driver.plan(row, case, pack_per_call=per_call)
+            arrays = driver.stored(row, case, driver.Arrays(x[..., : size[0], : size[1]], weight))
+            corners[size, per_call] = driver.run(row, case, made, arrays)[..., :4, :4]
+    for place, corner in corners.items():
+        known = corner if known is None else known
+        assert np.array_equal(bits(corner), bits(known)), (row, place)

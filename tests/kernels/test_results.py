@@ -5,6 +5,8 @@ import numpy as np
 import pytest
 from cases import FAMILIES
 
+from fastconv import _core
+
 # The families an algorithm exists for, and the least share of them it must accept. An algorithm
 # not named here must accept LEAST_CASES of all of them.
 MEANT_FOR = {
@@ -14,9 +16,11 @@ MEANT_FOR = {
     "separable": {"separable": 1.0},
     "winograd_f2": {"three_taps": 0.8},
     "winograd_f4": {"three_taps": 0.8},
+    "winograd_f2_k5": {"five_taps": 0.8},
     "depthwise": {"depthwise": 0.8},
     "grouped": {"grouped": 0.3},
     "direct": {"kernels": 0.5, "strides_and_dilations": 0.5},
+    "gemm_split": {family: 1.0 for family in FAMILIES if family not in ("deform", "separable")},
 }
 LEAST_CASES = 20
 
@@ -71,3 +75,5 @@ def test_rows_are_of_this_build():
     algorithms = {driver.algorithm_of(row) for row in driver.ROWS}
     assert {"reference", "gemm", "deform", "separable"} <= algorithms
     assert {driver.dtype_of(row) for row in driver.ROWS} == {"f32", "f64", "f16", "bf16"}
+    built = any(name.endswith(".amx") for name, _ in _core.kernels())
+    assert ("gemm_split" in algorithms) == (built and _core.cpu()["isa"] == "amx")

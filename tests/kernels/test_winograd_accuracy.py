@@ -13,8 +13,8 @@ from cases import Case, both
 
 SIZE = (11, 14)
 OUT_CH = 8
-CHANNELS = (1, 3, 8, 16, 33, 64, 128)
-KERNELS = ((3, 3), (1, 3), (3, 1))
+CHANNELS = (1, 3, 8, 16, 32, 33, 64, 128)
+KERNELS = ((3, 3), (1, 3), (3, 1), (5, 5), (1, 5), (5, 1))
 ROWS = [
     row
     for row in driver.ROWS

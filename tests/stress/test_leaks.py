@@ -67,7 +67,7 @@ def test_refusals():
 
 
 def test_threads_come_and_go():
-    """The scratch of a Python thread goes when it does."""
+    """The scratch of a Python thread goes when it does: half of it, kept, would show."""
     conv = fc.Conv(np.ones((64, 64, 3, 3), np.float32), padding=1)
     x = np.ones((1, 64, 56, 56), np.float32)
 
@@ -77,4 +77,5 @@ def test_threads_come_and_go():
             thread.start()
             thread.join()
 
-    assert growth(work, 40) < 4 << 20
+    rounds = 40
+    assert growth(work, rounds) < rounds * conv.plan(x.shape).workspace_bytes // 2

@@ -46,16 +46,16 @@ def test_fork_after_threads():
     x, weight = operands()
     conv = fc.Conv(weight, padding=1)
     with fc.num_threads(4):
-        wanted = conv(x)
+        # The functional form counts packing, so it may choose another algorithm and other bits.
+        packed, functional = conv(x), fc.conv2d(x, weight, padding=1)
 
         def work():
-            again = conv(x)
-            new = fc.conv2d(x, weight, padding=1)
-            return np.array_equal(again, wanted) and np.array_equal(new, wanted)
+            again, new = conv(x), fc.conv2d(x, weight, padding=1)
+            return np.array_equal(again, packed) and np.array_equal(new, functional)
 
         assert child_exit_code(work) == 0
         assert child_exit_code(lambda: child_exit_code(work) == 0) == 0  # a grandchild too
-    assert np.array_equal(conv(x), wanted), "the parent is none the worse"
+    assert np.array_equal(conv(x), packed), "the parent is none the worse"
 
 
 def test_fork_while_another_thread_computes():
