@@ -21,7 +21,8 @@ class Layer:
     """One convolution layer: geometry only, no data.
 
     ``published_mflop`` is the rounded figure written beside the layer's name in the project's
-    table of anchors; `mflop` is computed, and the tests hold one to the other.
+    table of anchors; `mflop` is computed, and the tests hold one to the other. None for a layer
+    that the table does not have.
     """
 
     name: str
@@ -31,7 +32,7 @@ class Layer:
     padding: tuple[int, ...]
     dilation: tuple[int, ...]
     groups: int
-    published_mflop: int
+    published_mflop: int | None
 
     @property
     def rank(self) -> int:
@@ -89,7 +90,7 @@ class Layer:
         return text + (f", g {self.groups}" if self.groups > 1 else "")
 
 
-def _layer(name, in_channels, out_channels, spatial, kernel, published_mflop, *,
+def _layer(name, in_channels, out_channels, spatial, kernel, published_mflop=None, *,
            stride=1, padding=None, dilation=1, groups=1) -> Layer:
     """Build a layer; padding None means d(k−1)/2, which keeps the size at stride 1 for odd k."""
     rank = len(spatial)
@@ -107,7 +108,7 @@ def _layer(name, in_channels, out_channels, spatial, kernel, published_mflop, *,
     )
 
 
-LAYERS: tuple[Layer, ...] = (
+ANCHORS: tuple[Layer, ...] = (
     _layer("vgg.conv1_1", 3, 64, (224, 224), (3, 3), 173),
     _layer("vgg.conv1_2", 64, 64, (224, 224), (3, 3), 3699),
     _layer("vgg.conv3_2", 256, 256, (56, 56), (3, 3), 3699),
@@ -152,6 +153,26 @@ LAYERS: tuple[Layer, ...] = (
     _layer("c3d.conv3", 64, 128, (16, 28, 28), (3, 3, 3), 5549),
     _layer("unet3d.32", 32, 32, (32, 32, 32), (3, 3, 3), 1812),
 )
+
+# What the anchors leave out: patch stems, expansions of few channels, one channel in or out, eight
+# channels a group, kernels of 31, filters of a thousand taps, mixed ranks and strides.
+FURTHER: tuple[Layer, ...] = (
+    _layer("convnext.stem4x4", 3, 96, (224, 224), (4, 4), stride=4, padding=(0, 0)),
+    _layer("efficientnet.1x1.24-144", 24, 144, (112, 112), (1, 1)),
+    _layer("resnet.1x1.64-64", 64, 64, (56, 56), (1, 1)),
+    _layer("mobilenetv3.dw5s2.c72", 72, 72, (56, 56), (5, 5), stride=2, groups=72),
+    _layer("replknet.dw31.c128", 128, 128, (56, 56), (31, 31), groups=128),
+    _layer("regnet.g16.c128", 128, 128, (28, 28), (3, 3), groups=16),
+    _layer("srcnn.9x9.1-64", 1, 64, (128, 128), (9, 9)),
+    _layer("srcnn.5x5.32-1", 32, 1, (128, 128), (5, 5)),
+    _layer("asr.3x3s2.c32", 32, 32, (500, 40), (3, 3), stride=2),
+    _layer("tcn.k3.d8.c64", 64, 64, (4000,), (3,), dilation=8),
+    _layer("fir.k1023", 1, 1, (100_000,), (1023,)),
+    _layer("gray.conv31.512", 1, 1, (512, 512), (31, 31)),
+    _layer("r2plus1d.1x3x3", 64, 64, (8, 28, 28), (1, 3, 3)),
+)
+
+LAYERS: tuple[Layer, ...] = ANCHORS + FURTHER
 
 BY_NAME: dict[str, Layer] = {layer.name: layer for layer in LAYERS}
 

@@ -13,6 +13,7 @@ import io
 import os
 import re
 import tempfile
+import time
 from collections.abc import Callable
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -257,6 +258,10 @@ class OpenVino(Adapter):
         return Prepared(lambda: request.infer(share_outputs=True), lambda _: y)
 
 
+# MNN 3.6.1 crashes with 1023 taps along one axis; it has not been tried in between.
+MNN_LONGEST_KERNEL = 255
+
+
 class Mnn(Adapter):
     """MNN's CPU backend through its module interface; NCHW in and out.
 
@@ -281,6 +286,8 @@ class Mnn(Adapter):
         self.version = self.mnn.version()
 
     def build(self, layer, x, weight, threads):
+        if max(layer.kernel) > MNN_LONGEST_KERNEL:
+            raise Unsupported(f"MNN's process crashes on kernels longer than {MNN_LONGEST_KERNEL}")
         with tempfile.TemporaryDirectory() as folder, silenced():
             source, target = Path(folder, "layer.onnx"), Path(folder, "layer.mnn")
             source.write_bytes(onnx_model(layer, weight))
@@ -395,10 +402,37 @@ class OpenCv(Adapter):
         return Prepared(call, lambda y: y)
 
 
+# ------------------------------------------------------------------------------------- SciPy
+
+
+class SciPy(Adapter):
+    """The fastest of SciPy's ways to write a layer (scipy_baselines.py), where one ends in
+    reasonable time."""
+
+    name = "scipy"
+
+    def __init__(self):
+        self.version = importlib.import_module("scipy").__version__
+        self.baselines = importlib.import_module("scipy_baselines")
+
+    def build(self, layer, x, weight, threads):
+        names = self.baselines.baseline_names(layer)
+        if not names:
+            raise Unsupported("SciPy's forms of this layer take too long")
+        calls = [self.baselines.baseline(name, layer, x, weight) for name in names]
+
+        def seconds(call):
+            start = time.perf_counter()
+            call()
+            return time.perf_counter() - start
+
+        return Prepared(min(calls, key=seconds), lambda y: y)
+
+
 ADAPTERS: tuple[type[Adapter], ...] = (
     FastconvChannelsFirst, FastconvChannelsLast, FastconvFunctional,
     Torch, TorchChannelsLast, TorchPacked, OnnxRuntime, OpenVino, Ncnn, Mnn,
-    MnnWinograd, OpenCv,
+    MnnWinograd, OpenCv, SciPy,
 )
 
 

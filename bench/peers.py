@@ -47,6 +47,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--values", choices=("relu", "normal"), default="relu",
                         help="input like a rectifier's output, or signed")
     parser.add_argument("--json", type=Path, help="write everything measured to this file")
+    parser.add_argument("--markdown", type=Path, help="write the table of bench/README.md here")
     arguments = parser.parse_args()
     if arguments.threads < 1 or arguments.rounds < 1 or arguments.round_ms <= 0:
         parser.error("--threads, --rounds and --round-ms must be positive")
@@ -63,20 +64,18 @@ def parse_arguments() -> argparse.Namespace:
 CLOCKS = {"wall": time.perf_counter, "cpu": time.process_time}
 
 
-def matmul_peak_gflops(clock, size: int = 1024, draws: int = 12) -> float:
-    """Best rate of NumPy's float32 matrix product, a stand-in for the machine's FMA peak.
+def peaks_gflops(threads: int) -> dict[str, float]:
+    """Arithmetic `threads` cores can do, measured: {"fma": ..., "amx_split": ...}.
 
-    A good BLAS reaches 85 to 95 % of the peak, so fractions of this figure flatter by as much.
+    "amx_split", float32 by six products of bfloat16 tiles, is missing where tiles are.
     """
-    import numpy as np
+    import fastconv
 
-    rng = np.random.default_rng(0)
-    a, b = (rng.standard_normal((size, size), dtype=np.float32) for _ in range(2))
-    out = np.empty_like(a)
-    def product():
-        np.matmul(a, b, out=out)
-
-    return max(2e-9 * size**3 / seconds_per_call(product, 1, clock) for _ in range(draws))
+    found = fastconv.peaks("float32")
+    peaks = {"fma": found["fma_flops"] * threads / 1e9}
+    if "tile_flops" in found:
+        peaks["amx_split"] = found["tile_flops"] / 6 * threads / 1e9
+    return peaks
 
 
 def seconds_per_call(call, repeats: int, clock) -> float:
@@ -173,6 +172,12 @@ def measure(layer, adapters, arguments) -> dict:
     }
 
 
+# fastconv with weights packed beforehand.
+PACKED = ("fc.nchw", "fc.nhwc")
+# oneDNN with its weights packed by PyTorch's compiler: a peer that programs seldom run.
+COMPILED = "torchpk"
+
+
 def compare(timed: dict[str, dict]) -> dict:
     """Best peer and the ratios of one layer: the rules of the comparison, in one place.
 
@@ -181,7 +186,7 @@ def compare(timed: dict[str, dict]) -> dict:
     functional forms.
     """
     seconds = {name: found["median_seconds"] for name, found in timed.items()}
-    packed = {name: seconds[name] for name in ("fc.nchw", "fc.nhwc") if name in seconds}
+    packed = {name: seconds[name] for name in PACKED if name in seconds}
     functional = [seconds[name] for name in ("torch", "torchcl") if name in seconds]
     peers = {name: s for name, s in seconds.items() if not name.startswith("fc.")}
     equal = {name: s for name, s in peers.items() if timed[name]["equal"]}
@@ -190,6 +195,9 @@ def compare(timed: dict[str, dict]) -> dict:
         ratios["fastconv"] = min(equal.values()) / min(packed.values())
         ratios["fastconv against any accuracy"] = min(peers.values()) / min(packed.values())
         ratios |= {name: min(equal.values()) / s for name, s in packed.items()}
+    runnable = [s for name, s in equal.items() if name != COMPILED]
+    if runnable and packed:
+        ratios["fastconv without torchpk"] = min(runnable) / min(packed.values())
     if "fc.func" in seconds and functional:
         ratios["fc.func"] = min(functional) / seconds["fc.func"]
     return {"best_peer": min(equal, key=equal.get) if equal else None, "ratios": ratios}
@@ -226,10 +234,10 @@ def cpu_model() -> str:
 
 def heading(names: list[str]) -> str:
     columns = "".join(f"{name:>9}" for name in names)
-    return f"{'layer':24}{'MFLOP':>6}{columns}  {'best peer':<9}{'ratio':>7}{'func':>7}"
+    return f"{'layer':24}{'MFLOP':>6}{columns}  {'best peer':<9}{'ratio':>7}{'func':>7}{'peak':>6}"
 
 
-def table_row(name: str, row: dict, names: list[str]) -> str:
+def table_row(name: str, row: dict, names: list[str], fma_peak: float) -> str:
     def cell(runner: str) -> str:
         if runner not in row["runners"]:
             return "!" if runner in row["failed"] else "–"
@@ -241,17 +249,48 @@ def table_row(name: str, row: dict, names: list[str]) -> str:
         return f"{row['ratios'][key]:.2f}" if key in row["ratios"] else "–"
 
     columns = "".join(f"{cell(runner):>9}" for runner in names)
+    packed = [row["runners"][name]["gflops"] for name in PACKED if name in row["runners"]]
+    share = f"{max(packed) / fma_peak:.2f}" if packed else "–"
     return (f"{name:24}{row['mflop']:>6.0f}{columns}  {row['best_peer'] or '–':<9}"
-            f"{ratio('fastconv'):>7}{ratio('fc.func'):>7}")
+            f"{ratio('fastconv'):>7}{ratio('fc.func'):>7}{share:>6}")
 
 
 LEGEND = ("GFLOP/s of the direct algorithm's arithmetic. ratio: best peer's time / the better of "
-          "fc.nchw and fc.nhwc; func: better of torch and torchcl / fc.func.\n"
+          "fc.nchw and fc.nhwc; func: better of torch and torchcl / fc.func; "
+          "peak: the better layout's share of the FMA peak.\n"
           "~ relative error above 1e-4: not counted as best peer   ! failed or wrong result   "
           "– not available")
 
+def markdown_table(report: dict) -> str:
+    """The layers as bench/README.md shows them, with the geometric means below."""
+    names = list(report["versions"])
+    keys = ("fastconv", "fastconv without torchpk", "fc.func")
+    titles = ["layer", *names, "share of FMA peak", "ratio", "ratio without torchpk", "functional"]
+    lines = ["| " + " | ".join(titles) + " |", "|---" * len(titles) + "|"]
+
+    def ratio_cells(ratios) -> list[str]:
+        return [f"{ratios[key]:.2f}" if key in ratios else "–" for key in keys]
+
+    for layer, row in report["layers"].items():
+        cells = []
+        for name in names:
+            found = row["runners"].get(name)
+            mark = "" if found is None or found["equal"] else "~"
+            cells.append("–" if found is None else f"{mark}{found['gflops']:.3g}")
+        packed = [row["runners"][name]["gflops"] for name in PACKED if name in row["runners"]]
+        cells.append(f"{max(packed) / report['peaks_gflops']['fma']:.2f}" if packed else "–")
+        lines.append("| " + " | ".join([layer, *cells, *ratio_cells(row["ratios"])]) + " |")
+    for group, summary in report["summary"].items():
+        for title, figure in (("geometric mean", "geometric_mean"), ("worst", "worst_ratio")):
+            means = ratio_cells({key: found[figure] for key, found in summary.items()})
+            empty = [""] * (len(names) + 1)
+            lines.append("| " + " | ".join([f"**{group}, {title}**", *empty, *means]) + " |")
+    return "\n".join(lines) + "\n"
+
+
 SUMMARY_TITLES = {
     "fastconv": "best fastconv layout against best peer",
+    "fastconv without torchpk": "the same, oneDNN packed by PyTorch's compiler left out",
     "fastconv against any accuracy": "the same, peers with relative error above 1e-4 counted",
     "fc.nchw": "channels first against best peer",
     "fc.nhwc": "channels last against best peer",
@@ -261,11 +300,13 @@ SUMMARY_TITLES = {
 
 def print_summary(report: dict) -> None:
     print(f"\n{LEGEND}")
-    for key, found in report["summary"].items():
-        print(f"{SUMMARY_TITLES[key]}: geometric mean {found['geometric_mean']:.2f} of "
-              f"{found['layers']} layers, worst {found['worst_ratio']:.2f} {found['worst_layer']}")
-    peak = report["matmul_peak_gflops"]
-    print(f"NumPy float32 matmul, a stand-in for the FMA peak: {peak:.0f} GFLOP/s")
+    for group, summary in report["summary"].items():
+        for key, found in summary.items():
+            print(f"{group}, {SUMMARY_TITLES[key]}: "
+                  f"geometric mean {found['geometric_mean']:.2f} of {found['layers']} layers, "
+                  f"worst {found['worst_ratio']:.2f} {found['worst_layer']}")
+    for unit, gflops in report["peaks_gflops"].items():
+        print(f"{unit} peak of {report['threads']} core(s): {gflops:.0f} GFLOP/s")
     failed = {}
     for name, row in report["layers"].items():
         for runner, reason in row["failed"].items():
@@ -280,7 +321,7 @@ def main() -> int:
     # BLAS reads these when NumPy is first imported, which is why imports wait until here.
     for variable in ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "OMP_NUM_THREADS"):
         os.environ[variable] = str(arguments.threads)
-    from layers import select
+    from layers import ANCHORS, select
     from peer_adapters import available
 
     chosen = select(arguments.layers)
@@ -299,11 +340,13 @@ def main() -> int:
     print(", ".join(f"{name} {version}" for name, version in versions.items()) + "\n")
     names = list(versions)
     print(heading(names))
-    peaks, rows = [matmul_peak_gflops(CLOCKS[arguments.clock])], {}
+    peaks, rows = peaks_gflops(arguments.threads), {}
     for layer in chosen:
         rows[layer.name] = measure(layer, adapters, arguments)
-        print(table_row(layer.name, rows[layer.name], names), flush=True)
-    peaks.append(matmul_peak_gflops(CLOCKS[arguments.clock]))
+        print(table_row(layer.name, rows[layer.name], names, peaks["fma"]), flush=True)
+    # The better of both draws: a neighbour may have slowed one of them.
+    peaks = {unit: max(rate, peaks[unit]) for unit, rate in peaks_gflops(arguments.threads).items()}
+    anchors = {layer.name for layer in ANCHORS}
     report = {
         "cpu": cpu_model(),
         "system": platform.platform(),
@@ -319,14 +362,19 @@ def main() -> int:
         "environment": environment,
         "versions": versions,
         "missing": missing,
-        "matmul_peak_gflops": max(peaks),
+        "peaks_gflops": peaks,
         "layers": rows,
-        "summary": summarise(rows),
+        "summary": {
+            "anchors": summarise({name: row for name, row in rows.items() if name in anchors}),
+            "all layers": summarise(rows),
+        },
         "elapsed_seconds": time.perf_counter() - start,
     }
     print_summary(report)
     if arguments.json:
         arguments.json.write_text(json.dumps(report, indent=1, ensure_ascii=False) + "\n")
+    if arguments.markdown:
+        arguments.markdown.write_text(markdown_table(report))
     return 1 if any(row["failed"] for row in rows.values()) else 0
 
 

@@ -1,0 +1,203 @@
+"""How much is lost by what the dispatcher chose, against the best of its own candidates.
+
+    python bench/regret.py --shapes 60 --json regret.json --plot regret.png
+
+For each problem every algorithm that can run it is timed in interleaved rounds; the regret is the
+chosen one's median time over the fastest one's: one when the choice was right. Problems are drawn
+from a seed (one to three axes, groups, strides, dilations, 1 to 512 channels, both layouts), and
+the named layers of layers.py come beside them. Processor time of one thread, so that a neighbour
+on the machine changes little. The plot shows predicted against measured seconds of all candidates.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import time
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from layers import random_data, select
+
+import fastconv as fc
+
+# The naive loops are no candidate anybody waits for.
+SKIPPED = ("reference",)
+# Beyond this a candidate cannot be the fastest, and is timed once.
+HOPELESS = 4.0
+
+
+class Shape(NamedTuple):
+    """A problem: x in its own layout, and what `Conv` takes."""
+
+    name: str
+    x: np.ndarray
+    weight: np.ndarray
+    options: dict
+
+
+def parse_arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--shapes", type=int, default=60, help="random problems (default 60)")
+    parser.add_argument("--layers", default="", help="named layers matching this expression")
+    parser.add_argument("--seed", type=int, default=0, help="seed of shapes and data")
+    parser.add_argument("--rounds", type=int, default=5, help="rounds per problem (default 5)")
+    parser.add_argument("--round-ms", type=float, default=5.0, help="a candidate's share of each")
+    parser.add_argument("--max-mflop", type=float, default=400.0, help="largest random problem")
+    parser.add_argument("--json", type=Path, help="write everything measured to this file")
+    parser.add_argument("--plot", type=Path, help="predicted against measured time, as a picture")
+    return parser.parse_args()
+
+
+def layout_of(rank: int, last: bool) -> str:
+    return (("NCL", "NLC"), ("NCHW", "NHWC"), ("NCDHW", "NDHWC"))[rank - 1][last]
+
+
+def random_shape(rng: np.random.Generator, index: int, max_mflop: float) -> Shape:
+    """One problem, drawn again until it has a thousandth of a MFLOP and no more than allowed."""
+    while True:
+        rank = int(rng.choice([1, 2, 2, 2, 3]))
+        channels = [int(2 ** rng.uniform(0, 9)) for _ in range(2)]
+        groups = int(rng.choice([1, 1, 1, 1, 2, 4, 8, 32, 0]))
+        if groups == 0:  # depthwise
+            groups = channels[0]
+            channels[1] = channels[0] * int(rng.choice([1, 1, 2]))
+        channels = [max(1, c // groups) * groups for c in channels]
+        kernel = [int(rng.choice([1, 1, 2, 3, 3, 3, 3, 5, 7, 11])) for _ in range(rank)]
+        if rng.random() < 0.8:
+            kernel = [kernel[0]] * rank
+        stride = int(rng.choice([1, 1, 1, 1, 2]))
+        dilation = int(rng.choice([1, 1, 1, 1, 2, 4]))
+        longest = (12, 11, 6)[rank - 1]
+        sizes = [int(2 ** rng.uniform(2, longest - 3 * (rank == 2))) for _ in range(rank)]
+        sizes = [max(size, (k - 1) * dilation + 1) for size, k in zip(sizes, kernel, strict=True)]
+        pads = [(k - 1) * dilation // 2 if rng.random() < 0.8 else 0 for k in kernel]
+        last = bool(rng.random() < 0.5)
+        options = {"stride": stride, "padding": tuple(pads), "dilation": dilation,
+                   "groups": groups, "layout": layout_of(rank, last)}
+        w_shape = (channels[1], channels[0] // groups, *kernel)
+        x_shape = (1, *sizes, channels[0]) if last else (1, channels[0], *sizes)
+        mflop = fc.explain(x_shape, w_shape, **options).flops / 1e6
+        if 1e-3 <= mflop <= max_mflop:
+            break
+    x = rng.standard_normal(x_shape, dtype=np.float32)
+    weight = rng.standard_normal(w_shape, dtype=np.float32)
+    name = (f"random{index} {channels[0]}→{channels[1]} @ {'×'.join(map(str, sizes))} "
+            f"k {'×'.join(map(str, kernel))} s {stride} d {dilation} g {groups}")
+    return Shape(name, x, weight, options)
+
+
+def named_shapes(pattern: str, seed: int) -> list[Shape]:
+    shapes = []
+    for layer in select(pattern):
+        x, weight = random_data(layer, seed)
+        for last in (False, True):
+            options = {"stride": layer.stride, "padding": layer.padding,
+                       "dilation": layer.dilation, "groups": layer.groups,
+                       "layout": layout_of(layer.rank, last)}
+            moved = np.ascontiguousarray(np.moveaxis(x, 1, -1)) if last else x
+            shapes.append(Shape(layer.name, moved, weight, options))
+    return shapes
+
+
+def measure(shape: Shape, arguments: argparse.Namespace) -> dict:
+    """Median seconds of every candidate, in interleaved rounds, beside the predicted ones."""
+    clock = time.process_time
+    plan = fc.Conv(shape.weight, **shape.options).plan(shape.x.shape)
+    calls, samples, repeats = {}, {}, {}
+    for candidate in plan.candidates:
+        if candidate.algorithm in SKIPPED:
+            continue
+        conv = fc.Conv(shape.weight, algorithm=candidate.algorithm, **shape.options)
+        out = conv(shape.x)
+        calls[candidate.algorithm] = lambda conv=conv, out=out: conv(shape.x, out=out)
+        start = clock()
+        calls[candidate.algorithm]()
+        once = clock() - start
+        repeats[candidate.algorithm] = max(1, round(arguments.round_ms / 1e3 / max(once, 1e-6)))
+        samples[candidate.algorithm] = [once]
+    fastest = min(min(times) for times in samples.values())
+    racing = [name for name in calls
+              if samples[name][0] < HOPELESS * fastest or name == plan.algorithm]
+    for name in racing:
+        samples[name].clear()
+    for _ in range(arguments.rounds):
+        for name in racing:
+            calls[name]()
+            start = clock()
+            for _ in range(repeats[name]):
+                calls[name]()
+            samples[name].append((clock() - start) / repeats[name])
+    seconds = {name: statistics.median(times) for name, times in samples.items()}
+    best = min(seconds, key=seconds.get)
+    return {
+        "name": shape.name,
+        "layout": shape.options["layout"],
+        "chosen": plan.algorithm,
+        "best": best,
+        "regret": seconds[plan.algorithm] / seconds[best],
+        "seconds": seconds,
+        "predicted": {c.algorithm: c.estimated_seconds for c in plan.candidates},
+    }
+
+
+def plot(rows: list[dict], path: Path) -> None:
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    figure, axes = pyplot.subplots(figsize=(7, 7))
+    for name in sorted({name for row in rows for name in row["seconds"]}):
+        pairs = [(row["seconds"][name], row["predicted"][name])
+                 for row in rows if name in row["seconds"]]
+        axes.loglog(*zip(*pairs, strict=True), ".", label=name, alpha=0.7)
+    low, high = axes.get_xlim()
+    axes.plot([low, high], [low, high], "k-", linewidth=0.5)
+    axes.set(xlabel="measured seconds", ylabel="predicted seconds")
+    axes.legend()
+    figure.savefig(path, dpi=120, bbox_inches="tight")
+
+
+def report(title: str, rows: list[dict]) -> None:
+    if not rows:
+        return
+    regrets = [row["regret"] for row in rows]
+    worst = max(rows, key=lambda row: row["regret"])
+    print(f"{title}: regret, geometric mean {statistics.geometric_mean(regrets):.3f} of "
+          f"{len(rows)}, worst {worst['regret']:.2f} ({worst['name']}, {worst['layout']}: "
+          f"{worst['chosen']} for {worst['best']})")
+
+
+def main() -> int:
+    arguments = parse_arguments()
+    fc.set_num_threads(1)
+    rng = np.random.default_rng(arguments.seed)
+    groups = {
+        "random shapes": [random_shape(rng, i, arguments.max_mflop)
+                          for i in range(arguments.shapes)],
+        "named layers": named_shapes(arguments.layers, arguments.seed),
+    }
+    results = {}
+    for title, shapes in groups.items():
+        results[title] = []
+        for shape in shapes:
+            row = measure(shape, arguments)
+            results[title].append(row)
+            mark = "" if row["regret"] < 1.1 else f"  {row['regret']:.2f} × {row['best']}"
+            print(f"{row['name']:64} {row['layout']:5} {row['chosen']}{mark}", flush=True)
+    print()
+    for title, rows in results.items():
+        report(title, rows)
+    if arguments.json:
+        arguments.json.write_text(json.dumps(results, indent=1, ensure_ascii=False) + "\n")
+    if arguments.plot:
+        plot([row for rows in results.values() for row in rows], arguments.plot)
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
