@@ -24,6 +24,7 @@ import sysconfig
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import cache
 from glob import glob
 from pathlib import Path
 from typing import NamedTuple
@@ -344,31 +345,24 @@ class BuildExt(build_ext):
 
     def compile_all(self, jobs):
         """Compile the jobs that are not up to date, in parallel; return every object's path."""
-        newest_header = max((os.path.getmtime(path) for path in headers()), default=0.0)
         workers = self.parallel if isinstance(self.parallel, int) else os.cpu_count() or 1
         verbose = logging.getLogger().isEnabledFor(logging.DEBUG)
         with quiet_commands(not verbose), ThreadPoolExecutor(workers) as pool:
-            pending = [pool.submit(self.compile_one, job, newest_header) for job in jobs]
+            pending = [pool.submit(self.compile_one, job) for job in jobs]
             try:
                 return [future.result() for future in pending]
             except BaseException:
                 pool.shutdown(cancel_futures=True)
                 raise
 
-    def compile_one(self, job, newest_header):
+    def compile_one(self, job):
+        """Compile unless the object was made by this command from files with these contents."""
         compiler = self.compiler if job.label == "boundary" else self.c_compiler
         (target,) = compiler.object_filenames([job.source], output_dir=job.folder)
-        stamp = Path(target + ".flags")
+        stamp, rule = Path(target + ".stamp"), Path(target + ".d")
         command = repr((compiler.compiler_so, job.flags, job.macros))
-        wanted = hashlib.sha256(command.encode()).hexdigest()
-        newest = max(os.path.getmtime(job.source), newest_header)
-        if (
-            not self.force
-            and os.path.exists(target)
-            and os.path.getmtime(target) > newest
-            and stamp.exists()
-            and stamp.read_text() == wanted
-        ):
+        known = not self.force and os.path.exists(target) and stamp.exists()
+        if known and stamp.read_text() == fingerprint(command, rule):
             return target
         # distutils caches which folders it made, without a lock.
         os.makedirs(os.path.dirname(target), exist_ok=True)
@@ -379,10 +373,24 @@ class BuildExt(build_ext):
             output_dir=job.folder,
             macros=job.macros,
             include_dirs=INCLUDE_DIRS,
-            extra_postargs=job.flags,
+            extra_postargs=[*job.flags, "-MMD", "-MF", str(rule)],
         )
-        stamp.write_text(wanted)
+        stamp.write_text(fingerprint(command, rule))
         return target
+
+
+@cache
+def contents(path):
+    """Hash of a file; None if there is none."""
+    return hashlib.sha256(Path(path).read_bytes()).hexdigest() if os.path.exists(path) else None
+
+
+def fingerprint(command, rule):
+    """Hash of a command and of the files its object is made from, as the compiler's make rule
+    lists them: of contents, so that a copied folder of objects serves another checkout."""
+    files = rule.read_text().replace("\\\n", " ").split(": ", 1)[1].split() if rule.exists() else []
+    made_from = [(path, contents(path)) for path in files]
+    return hashlib.sha256(repr((command, made_from)).encode()).hexdigest()
 
 
 def run_quietly(command):

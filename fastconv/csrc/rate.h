@@ -11,7 +11,7 @@ typedef struct fc_rate_kernel {
     const char *name;  /* "rate.f32.avx512" */
     double step_flops; /* of one step of multiply */
     /* As many independent chains of fused multiply-adds as a register tile has. `values` is 64-byte aligned and
-     * holds 4 reals: two operands read, a sum written, so that no compiler can drop the work. */
+     * takes a sum, so that no compiler can drop the work. */
     void (*multiply)(int64_t steps, void *values);
     /* Reads `bytes` (a multiple of 4096, 64-byte aligned) `passes` times. */
     void (*read)(const void *from, size_t bytes, int64_t passes, void *values); /* NULL: tiles */

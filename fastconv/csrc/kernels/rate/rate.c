@@ -11,7 +11,7 @@ enum { CHAINS = TILE_ROWS * TILE_VECS, READ_CHAINS = 8 };
 
 static void multiply(int64_t steps, void *values) {
     real *value = values;
-    vec factor = v_set1(value[0]), term = v_set1(value[1]), chain[CHAINS];
+    vec factor = v_set1((real)0.5), term = v_set1((real)1), chain[CHAINS]; /* towards 2: never denormal */
     _Pragma("GCC unroll 32") for (int i = 0; i < CHAINS; i++)
         chain[i] = v_set1((real)i);
     for (int64_t step = 0; step < steps; step++) {
@@ -21,7 +21,7 @@ static void multiply(int64_t steps, void *values) {
     vec sum = v_zero();
     _Pragma("GCC unroll 32") for (int i = 0; i < CHAINS; i++)
         sum = v_add(sum, chain[i]);
-    value[2] = v_reduce_max(sum);
+    *value = v_reduce_max(sum);
 }
 
 static void read(const void *from, size_t bytes, int64_t passes, void *values) {
@@ -37,7 +37,7 @@ static void read(const void *from, size_t bytes, int64_t passes, void *values) {
     }
     _Pragma("GCC unroll 8") for (int i = 1; i < READ_CHAINS; i++)
         sums[0] = v_add(sums[0], sums[i]);
-    ((real *)values)[2] = v_reduce_max(sums[0]);
+    *(real *)values = v_reduce_max(sums[0]);
 }
 
 const fc_rate_kernel FC_FN(fc_rate_kernel);
