@@ -136,17 +136,25 @@ FC_INLINE void s_store(stor *p, real value) { *p = fc_float_to_half(value); }
 FC_INLINE real s_load(const stor *p) { return fc_bfloat16_to_float(*p); }
 FC_INLINE void s_store(stor *p, real value) { *p = fc_float_to_bfloat16(value); }
 #endif
-#if FC_IS_NARROW
-FC_INLINE vec v_loadsn(const stor *p, int64_t n) {
+#if FC_IS_NARROW /* out of line, as in narrow.h */
+FC_OUTLINE vec v_loadsn(const stor *p, int64_t n) {
     vec a = {0};
     for (int64_t i = 0; i < n; i++)
         a[i] = s_load(p + i);
     return a;
 }
-FC_INLINE void v_storesn(stor *p, vec a, int64_t n) {
+FC_OUTLINE void v_storesn(stor *p, vec a, int64_t n) {
     for (int64_t i = 0; i < n; i++)
         s_store(p + i, a[i]);
 }
-FC_INLINE vec v_loads(const stor *p) { return v_loadsn(p, VL); }
-FC_INLINE void v_stores(stor *p, vec a) { v_storesn(p, a, VL); }
+FC_OUTLINE vec v_loads(const stor *p) {
+    vec a;
+    for (int i = 0; i < VL; i++)
+        a[i] = s_load(p + i);
+    return a;
+}
+FC_OUTLINE void v_stores(stor *p, vec a) {
+    for (int i = 0; i < VL; i++)
+        s_store(p + i, a[i]);
+}
 #endif
