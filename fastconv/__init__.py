@@ -36,6 +36,7 @@ _MODULES: dict[str, tuple[str, ...]] = {
     ),
     "conv": ("Conv",),
     "plan": ("Candidate", "Plan"),
+    "profiling": ("ProfileRow", "profile"),
     "_threads": ("get_num_threads", "num_threads", "set_num_threads"),
     "runtime": ("algorithms", "explain", "kernels", "peaks", "show_config", "show_runtime"),
     "rearrange": (

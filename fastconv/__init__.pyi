@@ -33,6 +33,8 @@ from fastconv.pooling import global_avg_pool as global_avg_pool
 from fastconv.pooling import max_pool1d as max_pool1d
 from fastconv.pooling import max_pool2d as max_pool2d
 from fastconv.pooling import max_pool3d as max_pool3d
+from fastconv.profiling import ProfileRow as ProfileRow
+from fastconv.profiling import profile as profile
 from fastconv.rearrange import batch_to_space as batch_to_space
 from fastconv.rearrange import channel_shuffle as channel_shuffle
 from fastconv.rearrange import depth_to_space as depth_to_space
@@ -58,6 +60,7 @@ __all__ = [
     "Candidate",
     "Conv",
     "Plan",
+    "ProfileRow",
     "Separation",
     "__version__",
     "algorithms",
@@ -96,6 +99,7 @@ __all__ = [
     "peaks",
     "pixel_shuffle",
     "pixel_unshuffle",
+    "profile",
     "resize_conv2d",
     "separable_conv2d",
     "separate",

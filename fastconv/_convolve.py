@@ -10,12 +10,14 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from functools import lru_cache, partial
 from math import prod
+from time import perf_counter
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from fastconv import _core, _fft
 from fastconv._array import as_array, bfloat16, dtype_code
+from fastconv._observe import tell
 from fastconv._options import (
     algorithm_name,
     channels_last,
@@ -637,11 +639,14 @@ def convolve(
     if plan is not None:
         if pointwise is not None:
             pointwise = compute_array(pointwise, problem.code)
+        start = perf_counter() if _core.observed() else None
         packed = plan.pack(packable, pointwise, flip=flip)
         plan.run(
             packed, x, result, bias, residual, offset, mask,
             channels_last=problem.channels_last, threads=-_core.threads_here.get(),
         )  # fmt: skip
+        if start is not None:
+            tell((problem, x.shape, residual is not None), plan, perf_counter() - start)
     if out is not None and result is not out:
         out[...] = result
     return result if out is None else out

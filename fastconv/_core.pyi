@@ -111,18 +111,22 @@ class Weights:
     @property
     def nbytes(self) -> int: ...
 
+def observe(function: Callable[[Any, Any, float], None], wanted: bool) -> None: ...
+def observed() -> bool: ...
 @disjoint_base
 class Entry:
     plan: Any
     weights: Any
     bias: np.ndarray | None
     out_shape: tuple[int, ...]
+    what: Any
     def __init__(
         self,
         plan: Any,
         weights: Any,
         bias: np.ndarray | None,
         out_shape: tuple[int, ...],
+        what: Any = None,
     ) -> None: ...
 
 @disjoint_base

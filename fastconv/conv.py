@@ -57,7 +57,7 @@ class _Packer:
             weight = compute_array(self.weight, self.problem.code)
             packed = plan.pack(weight, flip=self.flip)
             self.packs.append(packed)
-        return _core.Entry(plan, packed, self.bias, result)
+        return _core.Entry(plan, packed, self.bias, result, (self.problem, shape, has_residual))
 
 
 class Conv:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import platform
 from typing import Any
 
 import numpy as np
 
-from fastconv import __version__, _core
+from fastconv import __version__, _core, _env
 from fastconv._convolve import flexible_dtype, make_problem
 from fastconv._options import Activation, LayoutName, PaddingMode, Precision, algorithm_names
 from fastconv._padding import IntOrTuple, Padding
@@ -16,15 +15,6 @@ from fastconv._threads import get_num_threads
 from fastconv.plan import Plan, as_shape
 
 __all__ = ["algorithms", "explain", "kernels", "peaks", "show_config", "show_runtime"]
-
-_VARIABLES = (
-    "FASTCONV_NUM_THREADS",
-    "FASTCONV_ISA",
-    "FASTCONV_VERBOSE",
-    "FASTCONV_CACHE",
-    "OMP_NUM_THREADS",
-)
-
 
 def algorithms() -> list[str]:
     """Names of the algorithms of this build, as ``algorithm=`` takes them.
@@ -244,7 +234,7 @@ def show_runtime() -> dict[str, Any]:
         "logical_cores": cpu["logical_cores"],
         "cgroup_cores": cpu["cgroup_cores"],
         "threads": get_num_threads(),
-        "environment": {name: os.environ[name] for name in _VARIABLES if name in os.environ},
+        "environment": _env.found(),
         "kernels": _kernel_table(kernels()),
     }
     _print(f"fastconv {__version__} on this machine", facts)
