@@ -2,6 +2,7 @@ from fastconv import arithmetic as arithmetic
 from fastconv import functional as functional
 from fastconv import linear_algebra as linear_algebra
 from fastconv import rearrange as rearrange
+from fastconv import tune as tune
 from fastconv._threads import get_num_threads as get_num_threads
 from fastconv._threads import num_threads as num_threads
 from fastconv._threads import set_num_threads as set_num_threads
@@ -109,5 +110,6 @@ __all__ = [
     "space_to_batch",
     "space_to_depth",
     "spatially_separable_conv2d",
+    "tune",
     "unfold",
 ]

@@ -7,6 +7,7 @@ such a call. `Conv` keeps its own cache, of plans together with packed weights.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Sequence
 from functools import lru_cache, partial
 from math import prod
@@ -15,7 +16,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from fastconv import _core, _fft
+from fastconv import _core, _fft, _tuned
 from fastconv._array import as_array, bfloat16, dtype_code
 from fastconv._observe import tell
 from fastconv._options import (
@@ -42,14 +43,17 @@ __all__ = [
     "channels_of",
     "compute_array",
     "convolve",
+    "estimated_plan",
     "find_plan",
     "flexible_dtype",
+    "geometry",
     "make_problem",
     "out_checker",
     "out_shape",
     "read_array",
     "read_as",
     "reader",
+    "tuned_algorithm",
     "weights_unsafe",
 ]
 
@@ -352,7 +356,7 @@ def _check_lengths(problem: Problem, in_size: tuple[int, ...], pads: Pairs) -> N
             raise ValueError(f"{name} must be at most 2**40 along an axis, got {max(values)}")
 
 
-def _geometry(
+def geometry(
     problem: Problem, shape: tuple[int, ...]
 ) -> tuple[tuple[int, ...], Any, Pairs, tuple[int, ...]]:
     """(batch axes, spatial sizes of x, padding pairs, spatial sizes of the output)."""
@@ -378,7 +382,7 @@ def _shape_of(problem: Problem, batch: tuple[int, ...], sizes: tuple[int, ...]) 
 
 def out_shape(problem: Problem, shape: tuple[int, ...]) -> tuple[int, ...]:
     """Shape of the output for an x of this shape."""
-    batch, _, _, sizes = _geometry(problem, shape)
+    batch, _, _, sizes = geometry(problem, shape)
     result: tuple[int, ...] = _shape_of(problem, batch, sizes)
     return result
 
@@ -433,9 +437,39 @@ def make_plan(
 ) -> tuple[Any, tuple[int, ...]]:
     """The plan and the output's shape; no plan where the output has no elements.
 
+    What tuning found is used, else what promises to be fastest.
+    """
+    rest = (shape, x_channels_last, out_channels_last, has_residual, pack_per_call)
+    if problem.algorithm == "auto" and _tuned.any_here():
+        _, in_size, pads, _ = geometry(problem, shape)
+        name = _tuned.choice(
+            problem, in_size, pads, x_channels_last, out_channels_last, pack_per_call
+        )
+        if name is not None:
+            try:
+                return estimated_plan(problem._replace(algorithm=name), *rest)
+            except ValueError as error:  # a file that was changed by hand
+                warnings.warn(
+                    f"{_tuned.file_path()}: one of its choices is ignored: {error}",
+                    RuntimeWarning,
+                    stacklevel=2,
+                )
+    return estimated_plan(problem, *rest)
+
+
+def estimated_plan(
+    problem: Problem,
+    shape: tuple[int, ...],
+    x_channels_last: bool,
+    out_channels_last: bool,
+    has_residual: bool,
+    pack_per_call: bool = False,
+) -> tuple[Any, tuple[int, ...]]:
+    """`make_plan` by estimates alone.
+
     The core compares its kernels; their winner is compared with the FFT here.
     """
-    batch, in_size, pads, sizes = _geometry(problem, shape)
+    batch, in_size, pads, sizes = geometry(problem, shape)
     result = _shape_of(problem, batch, sizes)
     if 0 in result:
         return None, result
@@ -449,6 +483,15 @@ def make_plan(
         if fft is not None:
             return fft.for_batch(images), result
     return core(images), result
+
+
+def tuned_algorithm(problem: Problem, shape: tuple[int, ...], pack_per_call: bool) -> str | None:
+    """What tuning chose for arrays that lie as the layout says, or None."""
+    if problem.algorithm != "auto" or not _tuned.any_here():
+        return None
+    _, in_size, pads, _ = geometry(problem, shape)
+    last = problem.channels_last
+    return _tuned.choice(problem, in_size, pads, last, last, pack_per_call)
 
 
 def _plan_fft(
@@ -473,7 +516,7 @@ def candidates(
     problem: Problem, shape: tuple[int, ...], has_residual: bool
 ) -> list[tuple[str, str, float, str | None]]:
     """(algorithm, kernel, estimated seconds, why rejected or None) of every algorithm."""
-    batch, in_size, pads, sizes = _geometry(problem, shape)
+    batch, in_size, pads, sizes = geometry(problem, shape)
     if 0 in _shape_of(problem, batch, sizes):
         return []
     last = problem.channels_last

@@ -5,9 +5,16 @@ from __future__ import annotations
 import operator
 from typing import Any, NamedTuple
 
-from fastconv._convolve import Problem, candidates, make_plan
+from fastconv._convolve import (
+    Problem,
+    candidates,
+    flexible_dtype,
+    make_plan,
+    make_problem,
+    tuned_algorithm,
+)
 
-__all__ = ["Candidate", "Plan", "as_shape"]
+__all__ = ["Candidate", "Plan", "as_shape", "problem_of_shapes"]
 
 
 class Candidate(NamedTuple):
@@ -36,6 +43,8 @@ class Plan:
         Scratch per worker thread.
     packed_bytes : int
         Memory of the packed weights.
+    tuned : bool
+        Whether `Conv.tune` or `fastconv.tune` measured this choice.
     candidates : list of Candidate
         Every algorithm able to run it, fastest first.
     rejected : dict of str to str
@@ -52,6 +61,7 @@ class Plan:
         "out_shape",
         "packed_bytes",
         "rejected",
+        "tuned",
         "workspace_bytes",
         "x_shape",
     )
@@ -67,6 +77,9 @@ class Plan:
         self.estimated_seconds: float = core.estimated_seconds if core else 0.0
         self.workspace_bytes: int = core.workspace_bytes if core else 0
         self.packed_bytes: int = core.packed_bytes if core else 0
+        self.tuned: bool = core is not None and (
+            tuned_algorithm(problem, x_shape, False) == self.algorithm
+        )
         rows = candidates(problem, x_shape, residual)
         self.candidates = sorted(
             (Candidate(*row[:3]) for row in rows if row[3] is None),
@@ -85,7 +98,7 @@ class Plan:
         facts = {
             "x": f"{self.x_shape} {problem.layout}",
             "out": str(self.out_shape),
-            "kernel": self.kernel,
+            "kernel": self.kernel + (" (tuned)" if self.tuned else ""),
             "flops": f"{self.flops:.4g}",
             "estimate": _seconds(self.estimated_seconds),
             "workspace": f"{_bytes(self.workspace_bytes)} per thread",
@@ -129,3 +142,15 @@ def as_shape(x_shape: Any, name: str = "x_shape") -> tuple[int, ...]:
     if any(size < 0 for size in shape):
         raise ValueError(f"{name} must have no negative size, got {shape}")
     return shape
+
+
+def problem_of_shapes(w_shape: Any, dtype: Any = "float32", **options: Any) -> Problem:
+    """A Problem from the shape of a weight and the options of `make_problem`."""
+    shape = as_shape(w_shape, "w_shape")
+    if not 3 <= len(shape) <= 5:
+        raise ValueError(
+            f"w_shape must have 3, 4 or 5 sizes (one to three spatial axes), got {shape}"
+        )
+    return make_problem(
+        flexible_dtype(dtype), shape, len(shape) - 2, weight_name="w_shape", **options
+    )

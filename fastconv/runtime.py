@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 
 from fastconv import __version__, _core, _env
-from fastconv._convolve import flexible_dtype, make_problem
+from fastconv._convolve import flexible_dtype
 from fastconv._options import Activation, LayoutName, PaddingMode, Precision, algorithm_names
 from fastconv._padding import IntOrTuple, Padding
 from fastconv._threads import get_num_threads
-from fastconv.plan import Plan, as_shape
+from fastconv.plan import Plan, as_shape, problem_of_shapes
 
 __all__ = ["algorithms", "explain", "kernels", "peaks", "show_config", "show_runtime"]
 
@@ -135,17 +135,11 @@ layout, precision, algorithm
     >>> plan.flops
     231211008.0
     """
-    shape = as_shape(w_shape, "w_shape")
-    if not 3 <= len(shape) <= 5:
-        raise ValueError(
-            f"w_shape must have 3, 4 or 5 sizes (one to three spatial axes), got {shape}"
-        )
-    problem = make_problem(
-        flexible_dtype(dtype), shape, len(shape) - 2, stride=stride, padding=padding,
-        dilation=dilation, groups=groups, transposed=bool(transposed),
-        output_padding=output_padding, padding_mode=padding_mode, activation=activation,
-        precision=precision, algorithm=algorithm, layout=layout, has_bias=bool(bias),
-        weight_name="w_shape",
+    problem = problem_of_shapes(
+        w_shape, stride=stride, padding=padding, dilation=dilation, groups=groups,
+        transposed=bool(transposed), output_padding=output_padding, padding_mode=padding_mode,
+        activation=activation, precision=precision, algorithm=algorithm, layout=layout,
+        dtype=dtype, has_bias=bool(bias),
     )  # fmt: skip
     return Plan(problem, as_shape(x_shape), bool(residual))
 
