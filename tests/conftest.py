@@ -7,7 +7,6 @@ import pytest
 
 from fastconv import _core
 
-
 # What somebody tuned on this machine must not change what the tests see.
 os.environ["FASTCONV_CACHE"] = os.path.join(tempfile.gettempdir(), "fastconv-tests-without-a-cache")
 
