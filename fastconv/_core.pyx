@@ -261,6 +261,10 @@ cdef class Plan:
             )
         return found
 
+    def costs(self):
+        """Where the estimated seconds go: what they are spent on, and how many."""
+        return fc_plan_cost(self.plan)  # a dict of its members
+
     def pack(self, weight, pointwise=None, *, bint flip=False):
         """Weights in the form this plan's kernel reads."""
         cdef Weights packed = Weights.__new__(Weights)

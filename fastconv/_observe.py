@@ -117,7 +117,7 @@ def _call(what: Any, x_shape: tuple[int, ...], residual: bool, kernel: str, flop
             what.operation, what.dtype, x_shape, what.kernel, what.out_shape, what.dtype, kernel,
             flops, moved,
         )  # fmt: skip
-    from fastconv._convolve import out_shape
+    from fastconv._problem import out_shape
 
     weight, out = weight_shape(what), out_shape(what, x_shape)
     count = prod(x_shape) + prod(out) * (1 + residual) + prod(weight)

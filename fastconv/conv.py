@@ -15,10 +15,8 @@ import numpy as np
 
 from fastconv import _core
 from fastconv._convolve import (
-    Problem,
     as_bias,
     compute_array,
-    make_plan,
     make_problem,
     out_checker,
     read_array,
@@ -27,6 +25,8 @@ from fastconv._convolve import (
 )
 from fastconv._options import Activation, LayoutName, PaddingMode, Precision
 from fastconv._padding import IntOrTuple, Padding, Pairs
+from fastconv._planning import make_plan
+from fastconv._problem import Problem
 from fastconv.plan import Plan, as_shape
 
 __all__ = ["Conv"]

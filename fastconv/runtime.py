@@ -101,6 +101,7 @@ def explain(
     dtype: Any = "float32",
     bias: bool = False,
     residual: bool = False,
+    functional: bool = False,
 ) -> Plan:
     """What would run for an input and weights of these shapes, and why.
 
@@ -117,6 +118,8 @@ layout, precision, algorithm
         float32, float64, float16 or bfloat16; "bfloat16" works without `ml_dtypes`.
     bias, residual : bool
         Whether there is one.
+    functional : bool
+        Explain a functional call, which packs its weights every time, and not a `Conv`.
 
     Returns
     -------
@@ -141,7 +144,7 @@ layout, precision, algorithm
         activation=activation, precision=precision, algorithm=algorithm, layout=layout,
         dtype=dtype, has_bias=bool(bias),
     )  # fmt: skip
-    return Plan(problem, as_shape(x_shape), bool(residual))
+    return Plan(problem, as_shape(x_shape), bool(residual), bool(functional))
 
 
 def _isas(names: Any) -> list[str]:

@@ -16,13 +16,10 @@ import numpy as np
 
 from fastconv import _core
 from fastconv._convolve import (
-    Problem,
     as_bias,
-    channels_of,
     check_out,
     compute_array,
     convolve,
-    find_plan,
     make_problem,
     read_array,
     read_as,
@@ -30,6 +27,8 @@ from fastconv._convolve import (
 from fastconv._observe import tell
 from fastconv._options import Activation, LayoutName, Precision, channels_last, layout_name
 from fastconv._padding import IntOrTuple
+from fastconv._planning import find_plan
+from fastconv._problem import Problem, channels_of
 
 __all__ = ["causal_conv1d", "lightweight_conv1d"]
 

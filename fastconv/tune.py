@@ -19,16 +19,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from fastconv import _core, _tuned
-from fastconv._convolve import (
-    Problem,
-    candidates,
-    compute_array,
-    estimated_plan,
-    find_plan,
-    geometry,
-    out_shape,
-)
+from fastconv._convolve import compute_array
 from fastconv._observe import details_of, sizes, weight_shape
+from fastconv._planning import candidates, estimated_plan, find_plan
+from fastconv._problem import Problem, geometry, out_shape
 from fastconv._threads import get_num_threads
 from fastconv.plan import as_shape, problem_of_shapes
 

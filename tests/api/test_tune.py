@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 import fastconv as fc
-from fastconv import _convolve, _tuned
+from fastconv import _planning, _tuned
 from fastconv.__main__ import main
 
 X_SHAPE, W_SHAPE = (1, 8, 20, 20), (8, 8, 3, 3)
@@ -30,19 +30,19 @@ def cache(tmp_path, monkeypatch):
     def forget():
         monkeypatch.setattr(_tuned, "_choices", None)
         monkeypatch.setattr(_tuned, "_here", {})
-        _convolve.find_plan.cache_clear()
+        _planning.find_plan.cache_clear()
 
     forget()
     yield folder
     monkeypatch.undo()
-    _convolve.find_plan.cache_clear()
+    _planning.find_plan.cache_clear()
 
 
 def reread(monkeypatch):
     """As a new process would begin."""
     monkeypatch.setattr(_tuned, "_choices", None)
     monkeypatch.setattr(_tuned, "_here", {})
-    _convolve.find_plan.cache_clear()
+    _planning.find_plan.cache_clear()
 
 
 def explain():
