@@ -17,6 +17,8 @@ from fastconv._problem import Problem, geometry, whole_shape
 
 __all__ = ["candidates", "estimated_plan", "find_plan", "make_plan", "tuned_algorithm"]
 
+_MOST_WORKSPACE = 1 << 28
+
 
 def _core_maker(
     problem: Problem,
@@ -140,7 +142,18 @@ def _plan_fft(
     if why is not None or _fft.least_seconds(problem, geometry) > core.estimated_seconds:
         return None
     fft = _fft.Plan(problem, geometry, core, pack_per_call)
-    return fft if fft.estimated_seconds < core.estimated_seconds else None
+    if fft.estimated_seconds >= core.estimated_seconds or _too_large(fft) is not None:
+        return None
+    return fft
+
+
+def _too_large(fft: _fft.Plan) -> str | None:
+    """Why an FFT is not run unasked for the memory it takes, or None; the core's kernels stay below
+    ten MiB."""
+    if fft.workspace_bytes <= _MOST_WORKSPACE:
+        return None
+    took, most = fft.workspace_bytes >> 20, _MOST_WORKSPACE >> 20
+    return f"only scratch of at most {most} MiB per thread unless asked for, and this takes {took}"
 
 
 def candidates(
@@ -158,6 +171,7 @@ def candidates(
     if why is None:
         fft = _fft.Plan(problem, _fft.Geometry(in_size, sizes, pads), core(1), pack_per_call)
         seconds = fft.for_batch(images).estimated_seconds
+        why = _too_large(fft) if problem.algorithm != "fft" else None
     return [*rows, ("fft", _fft.kernel_name(problem), seconds, why)]
 
 

@@ -109,22 +109,23 @@ def choice(
 
 def _load() -> None:
     """Read the file, once in a process."""
-    global _choices
     with _lock:
         if _choices is not None:
             return
-        _choices = {}  # even if the warning below is made an error
-        with contextlib.suppress(RuntimeError, OSError):  # no home folder
-            path = file_path()
-            _choices.update(_read_or_warn(path))
-        _select()
+        found: Choices = {}
+        try:
+            with contextlib.suppress(RuntimeError, OSError):  # no home folder
+                found.update(_read_or_warn(file_path()))
+        finally:  # even if the warning was made an error
+            _use(found)
 
 
-def _select() -> None:
+def _use(choices: Choices) -> None:
+    """Take these; what plans read without the lock is replaced as a whole, before they may look."""
+    global _choices, _here
     mine = _machine(0)[:3]
-    assert _choices is not None
-    _here.clear()
-    _here.update({machine[3]: known for machine, known in _choices.items() if machine[:3] == mine})
+    _here = {machine[3]: dict(known) for machine, known in choices.items() if machine[:3] == mine}
+    _choices = choices
 
 
 # The file
@@ -240,7 +241,7 @@ def remember(new: Choices) -> None:
     with _lock:
         assert _choices is not None
         merge(_choices, new)
-        _select()
+        _use(_choices)
     try:
         _save(new)
     except (OSError, RuntimeError) as error:
@@ -276,8 +277,7 @@ def count_here(choices: Choices) -> int:
 
 def clear() -> None:
     """Forget every choice and remove the file."""
-    global _choices
+    global _choices, _here
     with _lock:
-        _choices = {}
-        _here.clear()
+        _choices, _here = {}, {}
     file_path().unlink(missing_ok=True)

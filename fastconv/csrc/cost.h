@@ -21,8 +21,7 @@
 
 #include "kernel.h"
 
-/* The rates of this machine, sizes of caches known. Constants by kind of CPU, not measurements: a choice that hung on a
- * measurement would change bits with the machine's mood. */
+/* The rates of a machine: constants, not measurements, on which bits would then depend (README.md has the figures). */
 void fc_cost_rates(fc_machine *machine);
 
 /* Of one part: a run of one image, and the packing that a functional call adds (else 0). */

@@ -72,6 +72,17 @@ def test_the_choice_depends_on_neither_batch_nor_threads():
         assert len({plan.kernel for plan in plans}) == 1, (x_shape, w_shape, options)
 
 
+def test_unasked_scratch_is_bounded():
+    shapes = (1, 16, 128, 128, 128), (16, 16, 7, 7, 7)
+    plan = fc.explain(*shapes)
+    assert plan.workspace_bytes <= 1 << 28
+    asked = fc.explain(*shapes, algorithm="fft")
+    assert asked.algorithm == "fft"
+    if asked.workspace_bytes > 1 << 28:
+        assert "unless asked for" in plan.rejected["fft"]
+        assert "fft" not in asked.rejected
+
+
 def test_json_holds_what_the_plan_says(capsys):
     command = ["explain", "1x64x56x56", "64x64x3x3", "--padding", "1", "--json"]
     plan = fc.explain((1, 64, 56, 56), (64, 64, 3, 3), padding=1)
