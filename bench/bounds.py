@@ -16,7 +16,7 @@ from typing import NamedTuple
 import numpy as np
 
 import fastconv as fc
-from fastconv._convolve import make_plan
+from fastconv._planning import make_plan
 
 
 class Layer(NamedTuple):

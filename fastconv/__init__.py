@@ -36,6 +36,7 @@ _MODULES: dict[str, tuple[str, ...]] = {
     ),
     "conv": ("Conv",),
     "plan": ("Candidate", "Plan"),
+    "profiling": ("ProfileRow", "profile"),
     "_threads": ("get_num_threads", "num_threads", "set_num_threads"),
     "runtime": ("algorithms", "explain", "kernels", "peaks", "show_config", "show_runtime"),
     "rearrange": (
@@ -57,10 +58,11 @@ _MODULES: dict[str, tuple[str, ...]] = {
         "separate",
     ),
     "arithmetic": (),
+    "tune": (),
 }
 _HOMES = {name: module for module, names in _MODULES.items() for name in names}
 
-__all__ = ["__version__", "arithmetic", *_HOMES]
+__all__ = ["__version__", "arithmetic", "tune", *_HOMES]
 
 
 def __getattr__(name: str) -> Any:

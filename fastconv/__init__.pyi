@@ -2,6 +2,7 @@ from fastconv import arithmetic as arithmetic
 from fastconv import functional as functional
 from fastconv import linear_algebra as linear_algebra
 from fastconv import rearrange as rearrange
+from fastconv import tune as tune
 from fastconv._threads import get_num_threads as get_num_threads
 from fastconv._threads import num_threads as num_threads
 from fastconv._threads import set_num_threads as set_num_threads
@@ -33,6 +34,8 @@ from fastconv.pooling import global_avg_pool as global_avg_pool
 from fastconv.pooling import max_pool1d as max_pool1d
 from fastconv.pooling import max_pool2d as max_pool2d
 from fastconv.pooling import max_pool3d as max_pool3d
+from fastconv.profiling import ProfileRow as ProfileRow
+from fastconv.profiling import profile as profile
 from fastconv.rearrange import batch_to_space as batch_to_space
 from fastconv.rearrange import channel_shuffle as channel_shuffle
 from fastconv.rearrange import depth_to_space as depth_to_space
@@ -58,6 +61,7 @@ __all__ = [
     "Candidate",
     "Conv",
     "Plan",
+    "ProfileRow",
     "Separation",
     "__version__",
     "algorithms",
@@ -96,6 +100,7 @@ __all__ = [
     "peaks",
     "pixel_shuffle",
     "pixel_unshuffle",
+    "profile",
     "resize_conv2d",
     "separable_conv2d",
     "separate",
@@ -105,5 +110,6 @@ __all__ = [
     "space_to_batch",
     "space_to_depth",
     "spatially_separable_conv2d",
+    "tune",
     "unfold",
 ]

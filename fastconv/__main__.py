@@ -7,11 +7,11 @@ import os
 import sys
 from collections.abc import Sequence
 
-from fastconv.cli import EXIT_BAD_ARGUMENTS, CommandError, demo, explain, info
+from fastconv.cli import EXIT_BAD_ARGUMENTS, CommandError, demo, explain, info, tune
 
 __all__ = ["main"]
 
-VERBS = (demo, info, explain)
+VERBS = (demo, info, explain, tune)
 
 
 def _parser() -> argparse.ArgumentParser:

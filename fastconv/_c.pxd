@@ -99,6 +99,9 @@ cdef extern from "fastconv.h" nogil:
         double estimated_seconds
         const char *rejected
 
+    ctypedef struct fc_cost:
+        double core, l1, l2, l3, memory, packing, calls
+
     ctypedef struct fc_cpu_info:
         const char *isa
         const char *isa_found
@@ -113,6 +116,7 @@ cdef extern from "fastconv.h" nogil:
     void fc_plan_free(fc_plan *plan)
     fc_plan_info fc_plan_describe(const fc_plan *plan)
     fc_status fc_plan_candidate(const fc_plan *plan, int index, fc_candidate *candidate)
+    fc_cost fc_plan_cost(const fc_plan *plan)
     fc_status fc_weights_pack(const fc_plan *plan, const fc_weight_view *weight,
                               const fc_weight_view *pointwise, fc_weights **weights)
     bint fc_weights_match(const fc_weights *weights, const fc_plan *plan)

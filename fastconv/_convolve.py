@@ -1,25 +1,24 @@
-"""The engine under every convolution function: arguments in, one `Problem`, plans and results out.
+"""The engine under every convolution function: arguments in, results out.
 
-A `Problem` is a convolution but for the shape of x, normalised and hashable. `find_plan` gives the
-kernel's plan for one shape of x from a bounded cache shared by all functional calls; `convolve` is
+`make_problem` turns arguments into a `Problem` (_problem.py), `find_plan` gives the plan for one
+shape of x from a bounded cache shared by all functional calls (_planning.py), and `convolve` is
 such a call. `Conv` keeps its own cache, of plans together with packed weights.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from functools import lru_cache, partial
-from math import prod
-from typing import Any, NamedTuple
+from collections.abc import Sequence
+from time import perf_counter
+from typing import Any
 
 import numpy as np
 
-from fastconv import _core, _fft
-from fastconv._array import as_array, bfloat16, dtype_code
+from fastconv import _core
+from fastconv._array import as_array, dtype_code
+from fastconv._observe import tell
 from fastconv._options import (
     algorithm_name,
     channels_last,
-    layout_name,
     normalize_activation,
     one_of,
 )
@@ -29,22 +28,18 @@ from fastconv._padding import (
     normalize_padding,
     normalize_pairs,
     normalize_tuple,
-    output_size,
-    transposed_output_size,
 )
+from fastconv._planning import find_plan
+from fastconv._problem import DTYPE_NAMES, Problem
 
 __all__ = [
-    "Problem",
     "as_bias",
-    "candidates",
-    "channels_of",
+    "check_out",
     "compute_array",
     "convolve",
-    "find_plan",
     "flexible_dtype",
     "make_problem",
     "out_checker",
-    "out_shape",
     "read_array",
     "read_as",
     "reader",
@@ -60,53 +55,11 @@ _COMPUTE: dict[str, np.dtype[Any]] = {
     "f16": np.dtype(np.float32),
     "bf16": np.dtype(np.float32),
 }
-_DTYPES = {"float32": "f32", "float64": "f64", "float16": "f16", "bfloat16": "bf16"}
-_NAMES = {code: name for name, code in _DTYPES.items()}
-# The core's bound on every length along an axis, which keeps sizes derived from them below 2**62.
-_LONGEST = 1 << 40
+_DTYPES = {name: code for code, name in DTYPE_NAMES.items()}
 # Transforms of such weights could overflow or spread a NaN, so those algorithms step aside.
 _LARGEST_SAFE_WEIGHT = 1e18
 _FEW_WEIGHTS = 4096
 _OVERLAP_WORK: Any = 100_000
-
-
-class Problem(NamedTuple):
-    """A convolution but for the shape of x."""
-
-    code: str
-    operation: str
-    rank: int
-    in_ch: int
-    out_ch: int
-    groups: int
-    kernel: tuple[int, ...]
-    stride: tuple[int, ...]
-    dilation: tuple[int, ...]
-    padding: str | Pairs
-    output_padding: tuple[int, ...]
-    padding_mode: str
-    activation: str | None
-    activation_params: tuple[float, float]
-    precision: str
-    algorithm: str
-    has_bias: bool
-    channels_last: bool
-    depth_multiplier: int = 1
-    offset_groups: int = 1
-    weights_unsafe: bool = False
-
-    @property
-    def transposed(self) -> bool:
-        return self.operation == "conv_transpose"
-
-    @property
-    def dtype(self) -> np.dtype[Any]:
-        """The element type of x and of the output."""
-        return bfloat16() if self.code == "bf16" else np.dtype(_NAMES[self.code])
-
-    @property
-    def layout(self) -> str:
-        return layout_name(self.rank, self.channels_last)
 
 
 # Arguments
@@ -145,7 +98,7 @@ def read_as(value: Any, name: str, code: str, owner: str) -> np.ndarray:
     array, found = read_array(value, name)
     if found != code:
         raise TypeError(
-            f"{name} must have the dtype of {owner}, {_NAMES[code]}, got {array.dtype}: "
+            f"{name} must have the dtype of {owner}, {DTYPE_NAMES[code]}, got {array.dtype}: "
             f"convert one of them with astype"
         )
     return array
@@ -186,7 +139,7 @@ def as_bias(bias: Any, code: str, out_ch: int) -> np.ndarray | None:
         array, found = read_array(bias, "bias")
         if found != code and not (code in ("f16", "bf16") and found == "f32"):
             raise TypeError(
-                f"bias must have the dtype of weight, {_NAMES[code]}, got {array.dtype}: "
+                f"bias must have the dtype of weight, {DTYPE_NAMES[code]}, got {array.dtype}: "
                 f"convert it with astype"
             )
     if array.shape != (out_ch,):
@@ -307,187 +260,6 @@ def make_problem(
         has_bias,
         channels_last(layout, rank),
     )
-
-
-# Shapes and plans
-
-
-def channels_of(shape: tuple[int, ...], rank: int, last: bool) -> int:
-    """Channels of an x of this shape; refuses a wrong number of dimensions."""
-    if not rank + 1 <= len(shape) <= rank + 2:
-        raise ValueError(
-            f"x must have {rank + 2} dimensions, {layout_name(rank, last)}, or {rank + 1} without "
-            f"a batch, got shape {shape}"
-        )
-    return shape[-1] if last else shape[-rank - 1]
-
-
-def _split_shape(
-    problem: Problem, shape: tuple[int, ...]
-) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """Batch axes and spatial sizes of a shape of x."""
-    rank, last = problem.rank, problem.channels_last
-    channels = channels_of(shape, rank, last)
-    if channels != problem.in_ch:
-        grouped = f" in {problem.groups} groups" if problem.groups > 1 else ""
-        raise ValueError(
-            f"x must have {problem.in_ch} channels{grouped}, as weight has, "
-            f"got {channels} in shape {shape} with layout {problem.layout!r}"
-        )
-    rest = shape[-rank - 1 :]
-    return shape[: -rank - 1], rest[:-1] if last else rest[1:]
-
-
-def _check_lengths(problem: Problem, in_size: tuple[int, ...], pads: Pairs) -> None:
-    lengths: dict[str, Sequence[int]] = {
-        "x": in_size,
-        "padding": [length for pair in pads for length in pair],
-        "stride": problem.stride,
-        "dilation": problem.dilation,
-    }
-    for name, values in lengths.items():
-        if max(values) > _LONGEST:
-            raise ValueError(f"{name} must be at most 2**40 along an axis, got {max(values)}")
-
-
-def _geometry(
-    problem: Problem, shape: tuple[int, ...]
-) -> tuple[tuple[int, ...], Any, Pairs, tuple[int, ...]]:
-    """(batch axes, spatial sizes of x, padding pairs, spatial sizes of the output)."""
-    batch, in_size = _split_shape(problem, shape)
-    kernel, stride, dilation = problem.kernel, problem.stride, problem.dilation
-    transposed = problem.transposed
-    pads = normalize_padding(
-        problem.padding, in_size, kernel, stride, dilation, transposed=transposed
-    )
-    _check_lengths(problem, in_size, pads)
-    if not transposed:
-        return batch, in_size, pads, output_size(in_size, kernel, stride, pads, dilation)
-    if 0 in in_size:
-        raise ValueError(f"x must have no spatial axis of size 0 here, got shape {shape}")
-    sizes = transposed_output_size(in_size, kernel, stride, pads, dilation, problem.output_padding)
-    return batch, in_size, pads, sizes
-
-
-def _shape_of(problem: Problem, batch: tuple[int, ...], sizes: tuple[int, ...]) -> Any:
-    channels = (problem.out_ch,)
-    return batch + sizes + channels if problem.channels_last else batch + channels + sizes
-
-
-def out_shape(problem: Problem, shape: tuple[int, ...]) -> tuple[int, ...]:
-    """Shape of the output for an x of this shape."""
-    batch, _, _, sizes = _geometry(problem, shape)
-    result: tuple[int, ...] = _shape_of(problem, batch, sizes)
-    return result
-
-
-def _core_maker(
-    problem: Problem,
-    in_size: tuple[int, ...],
-    pads: Pairs,
-    x_channels_last: bool,
-    out_channels_last: bool,
-    has_residual: bool,
-    pack_per_call: bool,
-) -> Callable[[int], Any]:
-    """What makes the core's plan for a batch of so many images."""
-    return lambda batch: _core.Plan(
-        dtype=problem.code,
-        operation=problem.operation,
-        rank=problem.rank,
-        batch=batch,
-        in_ch=problem.in_ch,
-        out_ch=problem.out_ch,
-        groups=problem.groups,
-        in_size=in_size,
-        kernel=problem.kernel,
-        stride=problem.stride,
-        dilation=problem.dilation,
-        padding=pads,
-        output_padding=problem.output_padding,
-        padding_mode=problem.padding_mode,
-        activation=problem.activation,
-        activation_params=problem.activation_params,
-        precision=problem.precision,
-        has_bias=problem.has_bias,
-        has_residual=has_residual,
-        x_channels_last=x_channels_last,
-        out_channels_last=out_channels_last,
-        pack_per_call=pack_per_call,
-        weights_unsafe=problem.weights_unsafe,
-        depth_multiplier=problem.depth_multiplier,
-        offset_groups=problem.offset_groups,
-        algorithm="auto" if problem.algorithm == "fft" else problem.algorithm,
-    )
-
-
-def make_plan(
-    problem: Problem,
-    shape: tuple[int, ...],
-    x_channels_last: bool,
-    out_channels_last: bool,
-    has_residual: bool,
-    pack_per_call: bool = False,
-) -> tuple[Any, tuple[int, ...]]:
-    """The plan and the output's shape; no plan where the output has no elements.
-
-    The core compares its kernels; their winner is compared with the FFT here.
-    """
-    batch, in_size, pads, sizes = _geometry(problem, shape)
-    result = _shape_of(problem, batch, sizes)
-    if 0 in result:
-        return None, result
-    core = _core_maker(
-        problem, in_size, pads, x_channels_last, out_channels_last, has_residual, pack_per_call
-    )
-    images = batch[0] if batch else 1
-    asked = problem.algorithm == "fft"
-    if asked or (problem.algorithm == "auto" and prod(problem.kernel) >= _fft.FEW_TAPS):
-        fft = _plan_fft(problem, _fft.Geometry(in_size, sizes, pads), core(1), pack_per_call)
-        if fft is not None:
-            return fft.for_batch(images), result
-    return core(images), result
-
-
-def _plan_fft(
-    problem: Problem, geometry: _fft.Geometry, core: Any, pack_per_call: bool
-) -> _fft.Plan | None:
-    """The plan by FFT if it was asked for or promises to be faster than `core`.
-
-    Both are of one image: the choice does not depend on the batch.
-    """
-    why = _fft.rejects(problem)
-    if problem.algorithm == "fft":
-        if why is not None:
-            raise ValueError(f"algorithm: 'fft' cannot run this: {why}")
-        return _fft.Plan(problem, geometry, core, pack_per_call)
-    if why is not None or _fft.least_seconds(problem, geometry) > core.estimated_seconds:
-        return None
-    fft = _fft.Plan(problem, geometry, core, pack_per_call)
-    return fft if fft.estimated_seconds < core.estimated_seconds else None
-
-
-def candidates(
-    problem: Problem, shape: tuple[int, ...], has_residual: bool
-) -> list[tuple[str, str, float, str | None]]:
-    """(algorithm, kernel, estimated seconds, why rejected or None) of every algorithm."""
-    batch, in_size, pads, sizes = _geometry(problem, shape)
-    if 0 in _shape_of(problem, batch, sizes):
-        return []
-    last = problem.channels_last
-    core = _core_maker(problem, in_size, pads, last, last, has_residual, False)
-    images = batch[0] if batch else 1
-    rows: list[tuple[str, str, float, str | None]] = core(images).candidates()
-    why, seconds = _fft.rejects(problem), 0.0
-    if why is None:
-        fft = _fft.Plan(problem, _fft.Geometry(in_size, sizes, pads), core(1), False)
-        seconds = fft.for_batch(images).estimated_seconds
-    return [*rows, ("fft", _fft.kernel_name(problem), seconds, why)]
-
-
-# Plans of functional calls; they hold geometry only, a few hundred bytes each.
-find_plan: Callable[[Problem, tuple[int, ...], bool, bool, bool], tuple[Any, tuple[int, ...]]]
-find_plan = lru_cache(maxsize=512)(partial(make_plan, pack_per_call=True))
 
 
 # Outputs
@@ -637,11 +409,14 @@ def convolve(
     if plan is not None:
         if pointwise is not None:
             pointwise = compute_array(pointwise, problem.code)
+        start = perf_counter() if _core.observed() else None
         packed = plan.pack(packable, pointwise, flip=flip)
         plan.run(
             packed, x, result, bias, residual, offset, mask,
             channels_last=problem.channels_last, threads=-_core.threads_here.get(),
         )  # fmt: skip
+        if start is not None:
+            tell((problem, x.shape, residual is not None), plan, perf_counter() - start)
     if out is not None and result is not out:
         out[...] = result
     return result if out is None else out

@@ -59,6 +59,7 @@ class Plan:
     @property
     def out_size(self) -> tuple[int, ...]: ...
     def candidates(self) -> list[tuple[str, str, float, str | None]]: ...
+    def costs(self) -> dict[str, float]: ...
     def pack(
         self, weight: np.ndarray, pointwise: np.ndarray | None = None, *, flip: bool = False
     ) -> Weights: ...
@@ -111,18 +112,22 @@ class Weights:
     @property
     def nbytes(self) -> int: ...
 
+def observe(function: Callable[[Any, Any, float], None], wanted: bool) -> None: ...
+def observed() -> bool: ...
 @disjoint_base
 class Entry:
     plan: Any
     weights: Any
     bias: np.ndarray | None
     out_shape: tuple[int, ...]
+    what: Any
     def __init__(
         self,
         plan: Any,
         weights: Any,
         bias: np.ndarray | None,
         out_shape: tuple[int, ...],
+        what: Any = None,
     ) -> None: ...
 
 @disjoint_base

@@ -6,6 +6,7 @@ ones are read as 16-bit words. Nothing here loops over samples.
 """
 
 from contextvars import ContextVar
+from time import perf_counter
 
 from numpy import array as new_array
 from numpy import empty, ndarray
@@ -260,6 +261,10 @@ cdef class Plan:
             )
         return found
 
+    def costs(self):
+        """Where the estimated seconds go: what they are spent on, and how many."""
+        return fc_plan_cost(self.plan)  # a dict of its members
+
     def pack(self, weight, pointwise=None, *, bint flip=False):
         """Weights in the form this plan's kernel reads."""
         cdef Weights packed = Weights.__new__(Weights)
@@ -385,6 +390,25 @@ def dense_channels(array, int rank, bint channels_last):
         PyBuffer_Release(&buffer)
 
 
+# Who is told of every call, and whether to tell: set once and never replaced, so that calls may read it
+# without a lock.
+cdef object observer = None
+cdef bint observing = False
+
+
+def observe(function, bint wanted):
+    """Tell `function` of every call, as (what was planned, plan, seconds), while `wanted`."""
+    global observer, observing
+    if observer is None:
+        observer = function
+    observing = wanted
+
+
+def observed():
+    """Whether calls are told of: `_convolve` asks, whose functional calls do not pass by `Engine`."""
+    return observing
+
+
 cdef class Entry:
     """What a call of `Engine` needs for one shape of x: immutable.
 
@@ -395,9 +419,11 @@ cdef class Entry:
     cdef readonly object weights
     cdef readonly object bias
     cdef readonly tuple out_shape
+    cdef readonly object what  # for the observer
 
-    def __init__(self, plan, weights, bias, tuple out_shape):
+    def __init__(self, plan, weights, bias, tuple out_shape, what=None):
         self.plan, self.weights, self.bias, self.out_shape = plan, weights, bias, out_shape
+        self.what = what
 
 
 cdef class _Last:
@@ -493,8 +519,12 @@ cdef class Engine:
                 )
         if type(entry.plan) is not Plan:
             if entry.plan is not None:
+                told = observing
+                start = perf_counter() if told else 0.0
                 entry.plan.run(entry.weights, x, out, entry.bias, residual,
                                channels_last=self.channels_last, threads=-<int> threads_here.get())
+                if told:
+                    observer(entry.what, entry.plan, perf_counter() - start)
             return out
         PyObject_GetBuffer(out, &out_buffer, PyBUF_STRIDES | PyBUF_WRITABLE)
         try:
@@ -529,9 +559,14 @@ cdef class Engine:
             bias_view = _View()
             bias_view.hold(entry.bias, False, "bias")
             tensors.bias = bias_view.buffer.buf
+        cdef bint told = observing  # one answer for the whole call
+        if told:
+            start = perf_counter()
         with nogil:
             status = fc_plan_run(plan, weights, &tensors, threads)
         check(status)
+        if told:
+            observer(entry.what, entry.plan, perf_counter() - start)
         return 0
 
 

@@ -122,6 +122,7 @@ class _Tiling(NamedTuple):
     channels: int  # of a task; all of them where channels are summed
     run_ns: float
     pack_ns: float
+    calls_ns: float  # of run_ns, what does not depend on sizes
 
 
 def _transform_ns(tile: tuple[int, ...], lines: int, wide: bool) -> float:
@@ -170,6 +171,7 @@ def _tiling(
         tile, valid, counts, group, channels,
         _SLACK * (run + _TASK_NS * tasks + _CALL_NS),
         _SLACK * (size * outs * per_in * (ns + 1.5) + _CALL_NS),
+        _SLACK * (_TASK_NS * tasks + _CALL_NS),
     )  # fmt: skip
 
 
@@ -230,7 +232,9 @@ class Plan:
         wide = problem.code == "f64"
         self.real = np.dtype(np.float64 if wide else np.float32)
         self.complex = np.dtype(np.complex128 if wide else np.complex64)
-        self.estimated_seconds = 1e-9 * (cut.run_ns + per_call * cut.pack_ns)
+        self._packing_seconds = 1e-9 * per_call * cut.pack_ns
+        self._calls_seconds = 1e-9 * cut.calls_ns
+        self.estimated_seconds = 1e-9 * cut.run_ns + self._packing_seconds
         size, item = math.prod(cut.tile), self.real.itemsize
         per_in, per_out = problem.in_ch // problem.groups, problem.out_ch // problem.groups
         self.packed_bytes = size * item * problem.out_ch * per_in
@@ -241,14 +245,20 @@ class Plan:
         """The same for so many images."""
         whole = copy(self)
         whole.flops = self.flops * images
-        ns = self.cut.run_ns
-        whole.estimated_seconds = self.estimated_seconds + 1e-9 * ns * (images - 1)
+        whole.estimated_seconds += 1e-9 * self.cut.run_ns * (images - 1)
+        whole._calls_seconds *= images
         return whole
 
     def candidates(self) -> list[tuple[str, str, float, str | None]]:
         """The core's kernels for one image, as its plan gives them."""
         found: list[tuple[str, str, float, str | None]] = self.core.candidates()
         return found
+
+    def costs(self) -> dict[str, float]:
+        """Where the estimated seconds go, in the words of the core's plans."""
+        packing, calls = self._packing_seconds, self._calls_seconds
+        core = self.estimated_seconds - packing - calls
+        return {"core": core, "packing": packing, "calls": calls}
 
     # Weights
 

@@ -15,10 +15,8 @@ import numpy as np
 
 from fastconv import _core
 from fastconv._convolve import (
-    Problem,
     as_bias,
     compute_array,
-    make_plan,
     make_problem,
     out_checker,
     read_array,
@@ -27,6 +25,8 @@ from fastconv._convolve import (
 )
 from fastconv._options import Activation, LayoutName, PaddingMode, Precision
 from fastconv._padding import IntOrTuple, Padding, Pairs
+from fastconv._planning import make_plan
+from fastconv._problem import Problem
 from fastconv.plan import Plan, as_shape
 
 __all__ = ["Conv"]
@@ -57,7 +57,7 @@ class _Packer:
             weight = compute_array(self.weight, self.problem.code)
             packed = plan.pack(weight, flip=self.flip)
             self.packs.append(packed)
-        return _core.Entry(plan, packed, self.bias, result)
+        return _core.Entry(plan, packed, self.bias, result, (self.problem, shape, has_residual))
 
 
 class Conv:
@@ -212,6 +212,44 @@ algorithm
         ((1, 8, 30, 30), 388800.0)
         """
         return Plan(self._problem, as_shape(x_shape), bool(residual))
+
+    def tune(self, x_shape: Any, seconds: float = 1.0) -> Plan:
+        """Measure every algorithm on an x of this shape and use the fastest from now on.
+
+        Parameters
+        ----------
+        x_shape : sequence of int
+            With or without a batch; the choice is used for every batch.
+        seconds : float
+            About how long to measure.
+
+        Returns
+        -------
+        Plan
+            What runs now; its `tuned` says so.
+
+        Raises
+        ------
+        ValueError
+            If such an x does not fit, `seconds` is not above 0, or `algorithm` was not "auto".
+
+        Notes
+        -----
+        The choice is kept for later processes, as `fastconv.tune.tune` describes. Another algorithm
+        rounds differently: results after tuning may differ in their last bits from those before.
+
+        Examples
+        --------
+        >>> import numpy as np, fastconv as fc
+        >>> conv = fc.Conv(np.ones((8, 3, 3, 3), np.float32))
+        >>> conv.tune((1, 3, 32, 32), seconds=0.1).tuned  # doctest: +SKIP
+        True
+        """
+        from fastconv.tune import tune_conv
+
+        tune_conv(self._problem, as_shape(x_shape), self._weight, self._flip, seconds)
+        self._set_up(self._problem, self._weight, self._bias, self._flip)
+        return self.plan(x_shape)
 
     @property
     def weight(self) -> np.ndarray:

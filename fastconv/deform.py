@@ -6,10 +6,11 @@ from typing import Any
 
 import numpy as np
 
-from fastconv._convolve import Problem, channels_of, convolve, make_problem, out_shape, read_as
+from fastconv._convolve import convolve, make_problem, read_as
 from fastconv._convolve import read_array as _read_array
 from fastconv._options import Activation, LayoutName, Precision, channels_last
 from fastconv._padding import IntOrTuple, Padding
+from fastconv._problem import Problem, channels_of, out_shape
 
 __all__ = ["deform_conv2d"]
 

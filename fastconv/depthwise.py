@@ -10,9 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from fastconv._convolve import channels_of, convolve, make_problem, read_array, read_as
+from fastconv._convolve import convolve, make_problem, read_array, read_as
 from fastconv._options import Activation, LayoutName, PaddingMode, Precision, channels_last
 from fastconv._padding import IntOrTuple, Padding
+from fastconv._problem import channels_of
 
 __all__ = ["depthwise_conv1d", "depthwise_conv2d", "depthwise_conv3d", "separable_conv2d"]
 

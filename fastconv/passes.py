@@ -10,16 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from fastconv._convolve import (
-    channels_of,
-    check_out,
-    convolve,
-    make_problem,
-    read_array,
-    read_as,
-)
+from fastconv._convolve import check_out, convolve, make_problem, read_array, read_as
 from fastconv._options import Activation, LayoutName, PaddingMode, Precision, channels_last
 from fastconv._padding import IntOrTuple, Padding, normalize_padding, normalize_tuple
+from fastconv._problem import channels_of
 
 __all__ = ["flattened_conv2d", "spatially_separable_conv2d"]
 

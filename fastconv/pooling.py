@@ -6,12 +6,16 @@ The arithmetic is csrc/pool.c and kernels/pool; this file reads arguments and na
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import prod
+from time import perf_counter
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 
 from fastconv import _core
 from fastconv._convolve import check_out, read_array
+from fastconv._observe import Pooled, tell
 from fastconv._options import LayoutName, channels_last, layout_name
 from fastconv._padding import IntOrTuple, normalize_tuple
 
@@ -66,11 +70,25 @@ def _run(
     result = out if out is not None and _regular(out) else np.empty(shape, array.dtype)
     if 0 not in shape:
         source = array if _regular(array) else np.array(array)
+        start = perf_counter() if _core.observed() else None
         pool.run(source, result, channels_last=last, threads=-_core.threads_here.get())
+        if start is not None:
+            _tell(array, shape, rank, geometry, perf_counter() - start)
     if out is None or result is out:
         return result
     out[...] = result
     return out  # type: ignore[no-any-return]
+
+
+def _tell(
+    array: np.ndarray, shape: tuple[int, ...], rank: int, geometry: dict[str, Any], seconds: float
+) -> None:
+    """Tell the observers of one pooling: a comparison or an addition per value of a window."""
+    code, kernel = geometry["dtype"], geometry["kernel"]
+    name = f"{'max' if geometry['maximum'] else 'avg'}_pool{rank}d"
+    ran = SimpleNamespace(kernel=f"pool.{code}", flops=float(prod(shape) * prod(kernel)))
+    what = Pooled(name, code, tuple(kernel), shape, array.itemsize)
+    tell((what, array.shape, False), ran, seconds)
 
 
 def _pool(

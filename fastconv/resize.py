@@ -13,7 +13,6 @@ from typing import Any, Literal
 import numpy as np
 
 from fastconv._convolve import (
-    channels_of,
     check_out,
     compute_array,
     convolve,
@@ -30,6 +29,7 @@ from fastconv._options import (
     one_of,
 )
 from fastconv._padding import IntOrTuple, Padding
+from fastconv._problem import channels_of
 
 __all__ = ["resize_conv2d"]
 

@@ -2,29 +2,19 @@
 
 from __future__ import annotations
 
-import os
 import platform
 from typing import Any
 
 import numpy as np
 
-from fastconv import __version__, _core, _fft
-from fastconv._convolve import flexible_dtype, make_problem
+from fastconv import __version__, _core, _env, _fft
+from fastconv._convolve import flexible_dtype
 from fastconv._options import Activation, LayoutName, PaddingMode, Precision, algorithm_names
 from fastconv._padding import IntOrTuple, Padding
 from fastconv._threads import get_num_threads
-from fastconv.plan import Plan, as_shape
+from fastconv.plan import Plan, as_shape, problem_of_shapes
 
 __all__ = ["algorithms", "explain", "kernels", "peaks", "show_config", "show_runtime"]
-
-_VARIABLES = (
-    "FASTCONV_NUM_THREADS",
-    "FASTCONV_ISA",
-    "FASTCONV_VERBOSE",
-    "FASTCONV_CACHE",
-    "OMP_NUM_THREADS",
-)
-
 
 def algorithms() -> list[str]:
     """Names of the algorithms of this build, as ``algorithm=`` takes them.
@@ -111,6 +101,7 @@ def explain(
     dtype: Any = "float32",
     bias: bool = False,
     residual: bool = False,
+    functional: bool = False,
 ) -> Plan:
     """What would run for an input and weights of these shapes, and why.
 
@@ -127,6 +118,8 @@ layout, precision, algorithm
         float32, float64, float16 or bfloat16; "bfloat16" works without `ml_dtypes`.
     bias, residual : bool
         Whether there is one.
+    functional : bool
+        Explain a functional call, which packs its weights every time, and not a `Conv`.
 
     Returns
     -------
@@ -145,19 +138,13 @@ layout, precision, algorithm
     >>> plan.flops
     231211008.0
     """
-    shape = as_shape(w_shape, "w_shape")
-    if not 3 <= len(shape) <= 5:
-        raise ValueError(
-            f"w_shape must have 3, 4 or 5 sizes (one to three spatial axes), got {shape}"
-        )
-    problem = make_problem(
-        flexible_dtype(dtype), shape, len(shape) - 2, stride=stride, padding=padding,
-        dilation=dilation, groups=groups, transposed=bool(transposed),
-        output_padding=output_padding, padding_mode=padding_mode, activation=activation,
-        precision=precision, algorithm=algorithm, layout=layout, has_bias=bool(bias),
-        weight_name="w_shape",
+    problem = problem_of_shapes(
+        w_shape, stride=stride, padding=padding, dilation=dilation, groups=groups,
+        transposed=bool(transposed), output_padding=output_padding, padding_mode=padding_mode,
+        activation=activation, precision=precision, algorithm=algorithm, layout=layout,
+        dtype=dtype, has_bias=bool(bias),
     )  # fmt: skip
-    return Plan(problem, as_shape(x_shape), bool(residual))
+    return Plan(problem, as_shape(x_shape), bool(residual), bool(functional))
 
 
 def _isas(names: Any) -> list[str]:
@@ -245,7 +232,7 @@ def show_runtime() -> dict[str, Any]:
         "logical_cores": cpu["logical_cores"],
         "cgroup_cores": cpu["cgroup_cores"],
         "threads": get_num_threads(),
-        "environment": {name: os.environ[name] for name in _VARIABLES if name in os.environ},
+        "environment": _env.found(),
         "kernels": _kernel_table(kernels()),
         "bounds": {
             name: {"bound": bound, "reached": reached}

@@ -9,25 +9,26 @@ from there on.
 from __future__ import annotations
 
 from functools import lru_cache
+from time import perf_counter
 from typing import Any
 
 import numpy as np
 
 from fastconv import _core
 from fastconv._convolve import (
-    Problem,
     as_bias,
-    channels_of,
     check_out,
     compute_array,
     convolve,
-    find_plan,
     make_problem,
     read_array,
     read_as,
 )
+from fastconv._observe import tell
 from fastconv._options import Activation, LayoutName, Precision, channels_last, layout_name
 from fastconv._padding import IntOrTuple
+from fastconv._planning import find_plan
+from fastconv._problem import Problem, channels_of
 
 __all__ = ["causal_conv1d", "lightweight_conv1d"]
 
@@ -91,10 +92,13 @@ class _Stream:
         plan, _ = find_plan(self.problem, x.shape, last, last, residual is not None)
         if self.packed is None or not plan.accepts(self.packed):
             self.packed = plan.pack(self.weight, flip=self.flip)
+        start = perf_counter() if _core.observed() else None
         plan.run(
             self.packed, x, out, self.bias, residual,
             channels_last=last, threads=-_core.threads_here.get(),
         )  # fmt: skip
+        if start is not None:
+            tell((self.problem, x.shape, residual is not None), plan, perf_counter() - start)
 
 
 def _check_shapes(problem: Problem, x: np.ndarray) -> None:

@@ -163,6 +163,14 @@ typedef struct fc_candidate {
     const char *rejected; /* NULL when it can run, else one sentence */
 } fc_candidate;
 
+/* Where a plan's estimated seconds go (one thread, whole batch); their sum is estimated_seconds. */
+typedef struct fc_cost {
+    double core;           /* instructions: multiply-adds, and loads, stores and copies that hit L1 */
+    double l1, l2, l3, memory; /* bytes that have to come from there */
+    double packing;        /* of the weights, where every call packs them */
+    double calls;          /* starting a run, and its tasks */
+} fc_cost;
+
 typedef struct fc_cpu_info {
     const char *isa;         /* widest allowed: scalar, avx2, avx512, amx */
     const char *isa_found;   /* widest the CPU and the build have */
@@ -182,6 +190,7 @@ FC_API fc_status fc_plan_create(const fc_problem *problem, const char *algorithm
 FC_API void fc_plan_free(fc_plan *plan);
 FC_API fc_plan_info fc_plan_describe(const fc_plan *plan);
 FC_API fc_status fc_plan_candidate(const fc_plan *plan, int index, fc_candidate *candidate);
+FC_API fc_cost fc_plan_cost(const fc_plan *plan);
 
 /* The packed form depends on the weights' shape, groups, stride and the kernel, not on the sizes of x:
  * weights packed for one plan serve every plan for which fc_weights_match says yes. */

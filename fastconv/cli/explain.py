@@ -65,6 +65,11 @@ def add_parser(verbs: argparse._SubParsersAction) -> None:
     parser.add_argument("--layout", help="such as NCHW (the default) or NHWC")
     parser.add_argument("--precision", choices=("highest", "high", "medium"))
     parser.add_argument("--algorithm", metavar="NAME", help="instead of the best one")
+    parser.add_argument("--dtype", metavar="NAME", help="such as float32 (the default)")
+    parser.add_argument("--padding-mode", metavar="NAME", help="such as zeros (the default)")
+    parser.add_argument(
+        "--functional", action="store_true", help="of a functional call, which packs its weights"
+    )
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
     parser.set_defaults(run=run)
 
@@ -73,27 +78,14 @@ def _keywords(options: argparse.Namespace) -> dict[str, object]:
     """The keywords given, the rest being left to fastconv.explain's own defaults."""
     names = ("stride", "padding", "dilation", "groups")
     given = {name: getattr(options, name) for name in names}
-    for name in ("transposed", "output_padding", "layout", "precision", "algorithm"):
+    for name in (
+        "transposed", "output_padding", "layout", "precision", "algorithm", "dtype",
+        "padding_mode", "functional",
+    ):  # fmt: skip
         value = getattr(options, name)
         if value:
             given[name] = value
     return given
-
-
-def as_dict(plan: object) -> dict[str, object]:
-    """A plan's public facts, as JSON can hold them."""
-    return {
-        "algorithm": plan.algorithm,
-        "kernel": plan.kernel,
-        "flops": plan.flops,
-        "workspace_bytes": plan.workspace_bytes,
-        "estimated_seconds": plan.estimated_seconds,
-        "candidates": [
-            {"algorithm": c.algorithm, "estimated_seconds": c.estimated_seconds}
-            for c in plan.candidates
-        ],
-        "rejected": dict(plan.rejected),
-    }
 
 
 def run(options: argparse.Namespace) -> int:
@@ -104,5 +96,5 @@ def run(options: argparse.Namespace) -> int:
         plan = fc.explain(options.x_shape, options.w_shape, **_keywords(options))
     except (TypeError, ValueError) as error:
         raise CommandError(str(error)) from error
-    print(json.dumps(as_dict(plan), indent=1) if options.json else plan)
+    print(json.dumps(plan.as_dict(), indent=1) if options.json else plan)
     return EXIT_DONE

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib.util
+import itertools
 import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -122,13 +123,20 @@ def print_table(
 
 
 @contextlib.contextmanager
-def progress(total: int) -> Iterator[Callable[[str], None]]:
+def progress(total: int, plain: bool = False) -> Iterator[Callable[[str], None]]:
     """A progress bar on standard error, when that is a terminal and rich is installed.
 
-    Yields a function to call with the name of each of the `total` steps as it starts.
+    Elsewhere nothing, or with `plain` a line for each step. Yields a function to call with the name
+    of each of the `total` steps as it starts.
     """
     if not _rich_wanted(sys.stderr):
-        yield lambda name: None
+        numbers = itertools.count(1)
+
+        def line(name: str) -> None:
+            if plain:
+                print(f"{next(numbers)}/{total} {name}", file=sys.stderr, flush=True)
+
+        yield line
         return
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn

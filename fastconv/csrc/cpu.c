@@ -13,6 +13,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "cost.h"
 #include "env.h"
 
 static struct {
@@ -116,14 +117,7 @@ static void detect(void) {
 #else
     m->l1d_bytes = 32 << 10, m->l2_bytes = 512 << 10, m->l3_bytes = 8 << 20;
 #endif
-    /* Two vector FMAs a cycle at a usual clock; wide vectors run at a lower one. The portable kernels
-     * multiply and add apart, with 128-bit vectors. */
-    m->vector_fma_rate[FC_ISA_scalar] = 2.5e9;
-    m->vector_fma_rate[FC_ISA_avx2] = 6.4e9;
-    m->vector_fma_rate[FC_ISA_avx512] = m->vector_fma_rate[FC_ISA_amx] = 5.6e9;
-    m->l1_rate = 200e9, m->l2_rate = 80e9, m->l3_rate = 20e9, m->memory_rate = 10e9;
-    m->pack_rate = 1.5e9;
-    m->call_seconds = 1e-6, m->task_seconds = 0.3e-6;
+    fc_cost_rates(m);
 }
 
 const fc_machine *fc_cpu_machine(void) {

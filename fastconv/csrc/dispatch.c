@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "cost.h"
 #include "error.h"
 #include "plan.h"
 
@@ -43,10 +44,6 @@ static void note(fc_plan *plan, const fc_part *part, const char *algorithm, cons
         known->rejected = why;
 }
 
-static double pack_seconds(const fc_kernel *kernel, const fc_part *part) {
-    return part->problem.pack_per_call ? (double)kernel->packed_bytes(part) / fc_cpu_machine()->pack_rate : 0;
-}
-
 static bool was_seen(const char *algorithm, const char *const *seen, int count) {
     for (int i = 0; i < count; i++)
         if (strcmp(seen[i], algorithm) == 0)
@@ -72,8 +69,8 @@ static choice choose(const fc_part *part, const char *wanted, fc_plan *plan) {
         if (!again && seen_count < FC_MAX_CANDIDATES)
             seen[seen_count++] = kernel->algorithm;
         const char *why = kernel->rejects(part);
-        double seconds = why ? 0 : kernel->seconds(part, fc_cpu_machine());
-        double pack = why ? 0 : pack_seconds(kernel, part);
+        double seconds = why ? 0 : fc_cost_run(kernel, part);
+        double pack = why ? 0 : fc_cost_pack(kernel, part);
         if (plan != NULL)
             note(plan, part, kernel->algorithm, kernel->name, seconds * (double)part->problem.batch + pack, why);
         seconds += pack; /* for one image, whatever the batch */
@@ -127,7 +124,7 @@ fc_status fc_dispatch(fc_plan *plan, const char *algorithm) {
         }
         part->kernel = got.kernel;
         got.kernel->prepare(part, machine);
-        double pack = pack_seconds(got.kernel, part);
+        double pack = fc_cost_pack(got.kernel, part);
         plan->estimated_seconds += (got.seconds - pack) * (double)plan->problem.batch + pack;
         size_t scratch = got.kernel->scratch_bytes(part);
         if (scratch > plan->scratch_bytes)

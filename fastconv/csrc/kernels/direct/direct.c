@@ -159,8 +159,10 @@ static double seconds(const fc_part *part, const fc_machine *machine) {
         step += row_cycles(columns, runs, 1);
     double chunks = (double)divide_up(part->group_in_ch, chunk_channels(part));
     double tile = rows * step * reduction * products_kept(part) / 0.88;
+    /* Each row is turned around to leave by channels: much of the time of a group of few channels. */
+    double turn = part->problem.out_channels_last ? 0 : 70 * rows * (double)(pairs + vectors % BLOCK_VECS);
     double store = pixels * (double)vectors * (3.5 * chunks + (part->problem.out_channels_last ? 0 : 6));
-    double cycles = groups * (tile + window_cycles(part, machine) + store);
+    double cycles = groups * (tile + window_cycles(part, machine) + store + turn);
     return cycles / (machine->vector_fma_rate[FC_PASTE(FC_ISA_, FC_ISA)] / 2);
 }
 

@@ -73,6 +73,8 @@ static void prepare(fc_part *part, const fc_machine *machine) {
 #define INPUT_CYCLES (OUT_TILE == 2 && TAPS == 3 ? 14.0 : 11.0)
 #define OUTPUT_CYCLES 8.0
 #define WEIGHT_CYCLES 6.5
+/* Of a row of tiles that fills no vector: copies of its pixels, its padding, and a vector all the same. */
+#define ROW_CYCLES 80.0
 
 /* Cycles of the products for one step of one row of the transformed weights' matrix and all products. */
 static double multiply_cycles(const shape *s, double rows) {
@@ -92,6 +94,9 @@ static double seconds(const fc_part *part, const fc_machine *machine) {
     double cycles = steps * multiply_cycles(&s, rows);
     cycles += products * vectors * rows * (double)divide_up(s.steps, s.chunk) * 1.5; /* chunks added up */
     cycles += products * vectors * steps * (INPUT_CYCLES + (p->x_channels_last ? 7 : 0));
+    double short_rows = (double)(part->axis[0].out * s.tile_rows) - vectors;
+    if (short_rows > 0)
+        cycles += short_rows * steps * ROW_CYCLES;
     cycles += products * vectors * rows * (OUTPUT_CYCLES + (p->out_channels_last ? 1 : 0));
     double bytes = 0;
     if (weights_prepared(part, &s)) /* every panel of tiles reads all weights of its group, for the most part ahead */

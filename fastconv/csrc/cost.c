@@ -1,0 +1,58 @@
+/* The shared terms of the cost model: cost.h describes it. */
+#include "cost.h"
+
+#include "plan.h"
+
+void fc_cost_rates(fc_machine *m) {
+    /* Two vector FMAs a cycle at a usual clock; wide vectors run at a lower one. The portable kernels
+     * multiply and add apart, with 128-bit vectors. */
+    m->vector_fma_rate[FC_ISA_scalar] = 2.5e9;
+    m->vector_fma_rate[FC_ISA_avx2] = 6.4e9;
+    m->vector_fma_rate[FC_ISA_avx512] = m->vector_fma_rate[FC_ISA_amx] = 5.6e9;
+    /* Bytes from each level of the memory, read and written in turn. */
+    m->l1_rate = 200e9, m->l2_rate = 80e9, m->l3_rate = 20e9, m->memory_rate = 10e9;
+    m->pack_rate = 1.5e9;
+    m->call_seconds = 1e-6, m->task_seconds = 0.3e-6;
+}
+
+double fc_cost_run(const fc_kernel *kernel, const fc_part *part) { return kernel->seconds(part, fc_cpu_machine()); }
+
+double fc_cost_pack(const fc_kernel *kernel, const fc_part *part) {
+    return part->problem.pack_per_call ? (double)kernel->packed_bytes(part) / fc_cpu_machine()->pack_rate : 0;
+}
+
+/* A plan's seconds for one image on another machine, packing and call left out. */
+static double run_seconds(const fc_plan *plan, const fc_machine *machine) {
+    double seconds = 0;
+    for (int index = 0; index < plan->part_count; index++)
+        seconds += plan->parts[index].kernel->seconds(&plan->parts[index], machine);
+    return seconds;
+}
+
+/* Of `whole` seconds, those that fall in proportion to 1 / rate. The rate is of `machine`, and is put back. */
+static double share_of(const fc_plan *plan, double whole, fc_machine *machine, double *rates, int count) {
+    static const double faster = 1 + 1e-5;
+    fc_machine before = *machine;
+    for (int index = 0; index < count; index++)
+        rates[index] *= faster;
+    double share = (whole - run_seconds(plan, machine)) * faster / (faster - 1);
+    *machine = before;
+    return share > 0 ? share : 0;
+}
+
+fc_cost fc_plan_cost(const fc_plan *plan) {
+    fc_machine m = *fc_cpu_machine();
+    double whole = run_seconds(plan, &m), images = (double)plan->problem.batch;
+    fc_cost cost = {.core = share_of(plan, whole, &m, m.vector_fma_rate, FC_ISA_COUNT),
+                    .l1 = share_of(plan, whole, &m, &m.l1_rate, 1),
+                    .l2 = share_of(plan, whole, &m, &m.l2_rate, 1),
+                    .l3 = share_of(plan, whole, &m, &m.l3_rate, 1),
+                    .memory = share_of(plan, whole, &m, &m.memory_rate, 1)};
+    /* What no rate explains is the handing out of tasks. */
+    double rest = whole - cost.core - cost.l1 - cost.l2 - cost.l3 - cost.memory;
+    cost.core *= images, cost.l1 *= images, cost.l2 *= images, cost.l3 *= images, cost.memory *= images;
+    for (int index = 0; index < plan->part_count; index++)
+        cost.packing += fc_cost_pack(plan->parts[index].kernel, &plan->parts[index]);
+    cost.calls = m.call_seconds + (rest > 1e-3 * whole ? rest * images : 0);
+    return cost;
+}

@@ -1,0 +1,31 @@
+/* The cost model: what dispatch compares.
+ *
+ *     seconds = images * kernel->seconds(part, machine)     the run, summed over the parts
+ *             + packed bytes / pack_rate                    of a functional call, which packs every time
+ *             + call_seconds                                one plan run, without its work
+ *
+ * kernel->seconds is written beside each kernel, because only the kernel knows its loops: the cycles of its
+ * instructions (multiply-adds at the efficiency of its register tile, loads, stores, copies and tails that hit L1) over
+ * the clock, and the bytes that leave L1 or L2 over the rate of the level they come from. Kernels add the two, or take
+ * the longer where they ask ahead for what they read. Whatever the terms, the sum is homogeneous in the machine's
+ * rates: twice as fast a machine halves it.
+ *
+ * So what bounds a plan needs no bookkeeping: the share of a rate is how much the estimate falls with it (Euler's
+ * theorem makes the shares add up to the whole).
+ *
+ * Neither the batch nor the number of threads enters the choice, which compares one image on one core: results do not
+ * depend on them. What rounds too much for the precision asked for, or would let a NaN leak, is no candidate: that is
+ * kernel->rejects, not a cost. */
+#ifndef FC_COST_H
+#define FC_COST_H
+
+#include "kernel.h"
+
+/* The rates of a machine: constants, not measurements, on which bits would then depend (README.md has the figures). */
+void fc_cost_rates(fc_machine *machine);
+
+/* Of one part: a run of one image, and the packing that a functional call adds (else 0). */
+double fc_cost_run(const fc_kernel *kernel, const fc_part *part);
+double fc_cost_pack(const fc_kernel *kernel, const fc_part *part);
+
+#endif
