@@ -146,6 +146,11 @@ cdef extern from "fastconv.h" nogil:
     fc_status fc_pool_run(const fc_pool *pool, const fc_tensor *x, const fc_tensor *out, int threads)
     int fc_algorithm_count()
     const char *fc_algorithm_name(int index)
+    ctypedef struct fc_algorithm:
+        const char *name
+        const char *bound
+        const char *reached
+    const fc_algorithm *fc_algorithm_at(int index)
     int fc_kernel_count()
     const char *fc_kernel_name(int index)
     bint fc_kernel_available(int index)

@@ -540,6 +540,16 @@ def algorithms():
     return [fc_algorithm_name(index).decode() for index in range(fc_algorithm_count())]
 
 
+def bounds():
+    """{algorithm: (what bounds it, how much of that it reaches)}"""
+    cdef const fc_algorithm *row
+    found = {}
+    for index in range(fc_algorithm_count()):
+        row = fc_algorithm_at(index)
+        found[row.name.decode()] = row.bound.decode(), row.reached.decode()
+    return found
+
+
 def kernels():
     """(name, whether this CPU and FASTCONV_ISA allow it) of every kernel of this build."""
     return [

@@ -36,8 +36,12 @@ import numpy as np
 
 from fastconv import _core
 
-__all__ = ["FEW_TAPS", "Geometry", "Plan", "kernel_name", "least_seconds", "rejects"]
+__all__ = ["BOUND", "FEW_TAPS", "Geometry", "Plan", "kernel_name", "least_seconds", "rejects"]
 
+BOUND = (
+    "scipy.fft's transforms, 1.5 to 4 ns a sample and direction in float32",
+    "0.79 (31x31, one plane), 0.31 (16 channels summed): cutting tiles, matrix products, storing",
+)
 FEW_TAPS = 36  # kernels smaller than this never gain
 _TASK_SAMPLES = 1 << 17  # of x: input, spectrum and output of a task stay near L2
 _PRODUCT_SAMPLES = 1 << 19  # of x and out: matrix products want many tiles at once

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from fastconv import __version__, _core
+from fastconv import __version__, _core, _fft
 from fastconv._convolve import flexible_dtype, make_problem
 from fastconv._options import Activation, LayoutName, PaddingMode, Precision, algorithm_names
 from fastconv._padding import IntOrTuple, Padding
@@ -223,8 +223,9 @@ def show_runtime() -> dict[str, Any]:
     -------
     dict
         What was printed: "cpu", "isa" (the widest used), "isa_found", caches, cores, "threads"
-        (what a call made here may use), "environment" (the variables that are set) and "kernels":
-        for each algorithm and dtype the instruction sets allowed, widest first.
+        (what a call made here may use), "environment" (the variables that are set), "kernels":
+        for each algorithm and dtype the instruction sets allowed, widest first, and "bounds": for
+        each algorithm what its speed cannot pass, and how much of that it was measured to reach.
 
     Examples
     --------
@@ -246,6 +247,10 @@ def show_runtime() -> dict[str, Any]:
         "threads": get_num_threads(),
         "environment": {name: os.environ[name] for name in _VARIABLES if name in os.environ},
         "kernels": _kernel_table(kernels()),
+        "bounds": {
+            name: {"bound": bound, "reached": reached}
+            for name, (bound, reached) in {**_core.bounds(), "fft": _fft.BOUND}.items()
+        },
     }
     _print(f"fastconv {__version__} on this machine", facts)
     return facts

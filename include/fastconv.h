@@ -224,6 +224,12 @@ FC_API fc_status fc_pool_run(const fc_pool *pool, const fc_tensor *x, const fc_t
 
 FC_API int fc_algorithm_count(void);
 FC_API const char *fc_algorithm_name(int index);
+typedef struct fc_algorithm {
+    const char *name;
+    const char *bound;   /* what its speed cannot pass */
+    const char *reached; /* how much of that was measured, and what holds the rest back */
+} fc_algorithm;
+FC_API const fc_algorithm *fc_algorithm_at(int index); /* NULL past the last */
 FC_API int fc_kernel_count(void);               /* kernels this build has for any CPU */
 FC_API const char *fc_kernel_name(int index);
 FC_API bool fc_kernel_available(int index);     /* this CPU and FASTCONV_ISA allow it */

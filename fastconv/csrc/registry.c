@@ -12,19 +12,19 @@
 #define TAKE(algorithm, dtype, isa) {&fc_kernel_##algorithm##_##dtype##_##isa, FC_ISA_##isa},
 
 #if FC_HAVE_AMX
-#define FC_AMX_KERNEL(algorithm, dtype) DECLARE(algorithm, dtype, amx)
+#define FC_AMX_KERNEL(algorithm, dtype, bound, reached) DECLARE(algorithm, dtype, amx)
 #include "kernels.inc"
 #endif
 #if FC_HAVE_AVX512
-#define FC_KERNEL(algorithm) FOR_EACH_DTYPE(DECLARE, algorithm, avx512)
+#define FC_KERNEL(algorithm, bound, reached) FOR_EACH_DTYPE(DECLARE, algorithm, avx512)
 #include "kernels.inc"
 #endif
 #if FC_HAVE_AVX2
-#define FC_KERNEL(algorithm) FOR_EACH_DTYPE(DECLARE, algorithm, avx2)
+#define FC_KERNEL(algorithm, bound, reached) FOR_EACH_DTYPE(DECLARE, algorithm, avx2)
 #include "kernels.inc"
 #endif
 #if FC_HAVE_SCALAR
-#define FC_KERNEL(algorithm) FOR_EACH_DTYPE(DECLARE, algorithm, scalar)
+#define FC_KERNEL(algorithm, bound, reached) FOR_EACH_DTYPE(DECLARE, algorithm, scalar)
 #include "kernels.inc"
 #endif
 FOR_EACH_DTYPE(DECLARE, reference, scalar)
@@ -34,36 +34,40 @@ static const struct {
     fc_isa isa;
 } rows[] = {
 #if FC_HAVE_AMX
-#define FC_AMX_KERNEL(algorithm, dtype) TAKE(algorithm, dtype, amx)
+#define FC_AMX_KERNEL(algorithm, dtype, bound, reached) TAKE(algorithm, dtype, amx)
 #include "kernels.inc"
 #endif
 #if FC_HAVE_AVX512
-#define FC_KERNEL(algorithm) FOR_EACH_DTYPE(TAKE, algorithm, avx512)
+#define FC_KERNEL(algorithm, bound, reached) FOR_EACH_DTYPE(TAKE, algorithm, avx512)
 #include "kernels.inc"
 #endif
 #if FC_HAVE_AVX2
-#define FC_KERNEL(algorithm) FOR_EACH_DTYPE(TAKE, algorithm, avx2)
+#define FC_KERNEL(algorithm, bound, reached) FOR_EACH_DTYPE(TAKE, algorithm, avx2)
 #include "kernels.inc"
 #endif
 #if FC_HAVE_SCALAR
-#define FC_KERNEL(algorithm) FOR_EACH_DTYPE(TAKE, algorithm, scalar)
+#define FC_KERNEL(algorithm, bound, reached) FOR_EACH_DTYPE(TAKE, algorithm, scalar)
 #include "kernels.inc"
 #endif
     FOR_EACH_DTYPE(TAKE, reference, scalar)};
 
-static const char *const algorithms[] = {
-#define FC_KERNEL(algorithm) #algorithm,
-#define FC_AMX_KERNEL(algorithm, dtype) #algorithm,
+static const fc_algorithm algorithms[] = {
+#define FC_KERNEL(algorithm, bound, reached) {#algorithm, bound, reached},
+#define FC_AMX_KERNEL(algorithm, dtype, bound, reached) {#algorithm, bound, reached},
 #include "kernels.inc"
-    "reference"};
+    {"reference", "the latency of a double addition", "1: the definition, never made faster"}};
 
 int fc_registry_count(void) { return (int)(sizeof rows / sizeof *rows); }
 const fc_kernel *fc_registry_kernel(int index) { return rows[index].kernel; }
 bool fc_registry_available(int index) { return rows[index].isa <= fc_cpu_isa_allowed(); }
 
 int fc_algorithm_count(void) { return (int)(sizeof algorithms / sizeof *algorithms); }
+const fc_algorithm *fc_algorithm_at(int index) {
+    return index >= 0 && index < fc_algorithm_count() ? &algorithms[index] : NULL;
+}
 const char *fc_algorithm_name(int index) {
-    return index >= 0 && index < fc_algorithm_count() ? algorithms[index] : NULL;
+    const fc_algorithm *algorithm = fc_algorithm_at(index);
+    return algorithm != NULL ? algorithm->name : NULL;
 }
 int fc_kernel_count(void) { return fc_registry_count(); }
 const char *fc_kernel_name(int index) {

@@ -18,3 +18,10 @@ def test_peaks_refuse_what_no_kernel_computes():
     with pytest.raises(TypeError, match="dtype must be one of float32, .* got 'int8'"):
         fc.peaks("int8")
 
+
+
+def test_every_algorithm_says_what_bounds_it(capsys):
+    bounds = fc.show_runtime()["bounds"]
+    assert sorted(bounds) == sorted(fc.algorithms())
+    assert all(row["bound"] and row["reached"] for row in bounds.values())
+    assert all(row["reached"] in capsys.readouterr().out for row in list(bounds.values())[:1])
