@@ -76,6 +76,7 @@ def _lengths() -> list[int]:
     return sorted(found)
 
 
+@lru_cache(maxsize=4096)
 def _fast_length(least: int) -> int:
     lengths = _lengths()
     return lengths[min(bisect_left(lengths, least), len(lengths) - 1)]
@@ -85,6 +86,7 @@ def kernel_name(problem: Any) -> str:
     return f"fft.{problem.code}.scipy"
 
 
+@lru_cache(maxsize=256)
 def rejects(problem: Any) -> str | None:
     """Why no such convolution can run by FFT, or None."""
     if problem.operation != "conv":
@@ -113,15 +115,20 @@ def least_seconds(problem: Any, geometry: Geometry) -> float:
     dense = 1
     for n, s in zip(geometry.out_size, problem.stride, strict=True):
         dense *= (n - 1) * s + 1
-    ns = (ins + outs) * _transform_ns(extents, 4, wide) + 0.6 * outs
-    if _by_products(problem):
-        ns += 0.9 * ins + 4.5 * outs / _PRODUCT_SAMPLES  # the rest of the products by arithmetic
-        ns += 4.0 * (1 + wide) * outs * (ins // problem.groups) / 190
-    else:
-        ns += 0.25 * (1 + wide) * outs * (ins // problem.groups)
+    ns = (ins + outs) * _transform_ns(extents, 4, wide) + 0.6 * outs + _least_sum_ns(problem)
     return _SLACK * 1e-9 * (dense * ns + _TASK_NS + _CALL_NS)
 
 
+def _least_sum_ns(problem: Any) -> float:
+    """Of the sums over channels, per sample of the tiles: their arithmetic."""
+    wide, outs = 1 + (problem.code == "f64"), problem.out_ch
+    products: float = wide * outs * (problem.in_ch // problem.groups)
+    if _by_products(problem):
+        return 0.9 * problem.in_ch + products * (4.0 / 190)
+    return 0.25 * products
+
+
+@lru_cache(maxsize=256)
 def _extents(problem: Any) -> tuple[int, ...]:
     return tuple(d * (k - 1) + 1 for k, d in zip(problem.kernel, problem.dilation, strict=True))
 
@@ -202,18 +209,43 @@ def _grouped(counts: tuple[int, ...], most: int) -> tuple[int, ...]:
 def _best_tiling(
     problem: Any, extents: tuple[int, ...], dense: tuple[int, ...], per_call: bool
 ) -> _Tiling:
-    ratios = (1, 2, 4, 8, 16, 1e12) if max(dense) <= _LONGEST_TILE else (1, 2, 4, 8, 16)
-    tiles = {
-        tuple(
-            [
-                _fast_length(min(n, max(int(ratio * k), 16)) + k - 1)
-                for n, k in zip(dense, extents, strict=True)
-            ]
-        )
-        for ratio in ratios
-    }
-    found = [_tiling(problem, extents, dense, tile) for tile in sorted(tiles)]
-    return min(found, key=lambda cut: cut.run_ns + per_call * cut.pack_ns)
+    lines, wide = problem.in_ch + problem.out_ch, problem.code == "f64"
+    sums = _least_sum_ns(problem)
+    least = []
+    for tile in _tiles(extents, dense):
+        samples = 1
+        for n, b, k in zip(dense, tile, extents, strict=True):
+            samples *= -(-n // (b - k + 1)) * b
+        ns = lines * _transform_ns(tile, 4, wide) + sums
+        least.append((_SLACK * samples * ns, tile))
+    least.sort()  # by a bound of each: most are worse than one whose cost is known
+    best, best_ns = None, math.inf
+    for bound, tile in least:
+        if bound >= best_ns:
+            break
+        cut = _tiling(problem, extents, dense, tile)
+        ns = cut.run_ns + per_call * cut.pack_ns
+        if ns < best_ns:
+            best, best_ns = cut, ns
+    assert best is not None
+    return best
+
+
+def _tiles(extents: tuple[int, ...], dense: tuple[int, ...]) -> list[tuple[int, ...]]:
+    """Tiles whose outputs are 1 to 16 times the kernel's extent, or all of them."""
+    found: list[tuple[int, ...]] = []
+    for ratio in (1, 2, 4, 8, 16, _LONGEST_TILE):
+        tile = []
+        for n, k in zip(dense, extents, strict=True):
+            valid = max(int(ratio * k), 16)
+            tile.append(_fast_length((valid if valid < n else n) + k - 1))
+        if max(tile) > 2 * _LONGEST_TILE:
+            break
+        if not found or found[-1] != tuple(tile):
+            found.append(tuple(tile))
+        if all([ratio * k >= n for n, k in zip(dense, extents, strict=True)]):
+            break
+    return found
 
 
 class _Spectra(NamedTuple):
