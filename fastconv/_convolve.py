@@ -41,6 +41,7 @@ __all__ = [
     "compute_array",
     "convolve",
     "find_plan",
+    "find_problem",
     "flexible_dtype",
     "make_problem",
     "out_checker",
@@ -238,7 +239,6 @@ def make_problem(
     code: str,
     weight_shape: tuple[int, ...],
     rank: int,
-    *,
     stride: Any = 1,
     padding: Any = 0,
     dilation: Any = 1,
@@ -307,6 +307,16 @@ def make_problem(
         has_bias,
         channels_last(layout, rank),
     )
+
+
+_find_problem = lru_cache(maxsize=512, typed=True)(make_problem)
+
+
+def find_problem(code: str, shape: tuple[int, ...], rank: int, *options: Any) -> Problem:
+    """`make_problem` with every option by position, remembered where equal options mean the same."""
+    if _core.plain(options):
+        return _find_problem(code, shape, rank, *options)
+    return make_problem(code, shape, rank, *options)
 
 
 # Shapes and plans

@@ -413,7 +413,7 @@ class _Call:
             for task in plan.tasks()
         ]
         workers = min(workers, len(work))
-        with np.errstate(all="ignore"):
+        with np.errstate(all="ignore"), _core.FlushedDenormals():
             if workers == 1:
                 for item in work:
                     self.task(*item, threads=1)
@@ -424,7 +424,7 @@ class _Call:
             list(pool.map(self._guarded, work))
 
     def _guarded(self, item: tuple[Any, int, int]) -> None:
-        with np.errstate(all="ignore"):
+        with np.errstate(all="ignore"), _core.FlushedDenormals():
             self.task(*item, threads=1)
 
     def task(self, task: tuple[tuple[int, int], ...], begin: int, end: int, threads: int) -> None:

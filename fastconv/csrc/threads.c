@@ -73,16 +73,15 @@ int fc_threads_for(double flops, int requested) {
 
 #if defined(__SSE2__)
 enum { FLUSH_DENORMALS = 0x8040 }; /* FTZ and DAZ */
-static unsigned enter_float_mode(void) {
+unsigned fc_enter_float_mode(void) {
     unsigned mode = _mm_getcsr();
     _mm_setcsr(mode | FLUSH_DENORMALS);
     return mode;
 }
-/* Keeps the exception flags the caller had: kernels compute on padding lanes too. */
-static void leave_float_mode(unsigned mode) { _mm_setcsr(mode); }
+void fc_leave_float_mode(unsigned mode) { _mm_setcsr(mode); }
 #else
-static unsigned enter_float_mode(void) { return 0; }
-static void leave_float_mode(unsigned mode) { (void)mode; }
+unsigned fc_enter_float_mode(void) { return 0; }
+void fc_leave_float_mode(unsigned mode) { (void)mode; }
 #endif
 
 typedef struct shared_work {
@@ -95,12 +94,12 @@ typedef struct shared_work {
 
 static void work(void *context) {
     shared_work *shared = context;
-    unsigned mode = enter_float_mode();
+    unsigned mode = fc_enter_float_mode();
     void *scratch = fc_workspace(shared->scratch_bytes);
     int64_t task;
     while (scratch != NULL && (task = atomic_fetch_add(&shared->next, 1)) < shared->tasks)
         shared->fn(shared->context, task, scratch);
-    leave_float_mode(mode);
+    fc_leave_float_mode(mode);
 }
 
 fc_status fc_parallel_for(int64_t tasks, int threads, size_t scratch_bytes, fc_task_fn *fn, void *context) {

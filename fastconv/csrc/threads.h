@@ -16,4 +16,9 @@ fc_status fc_parallel_for(int64_t tasks, int threads, size_t scratch_bytes, fc_t
  * most -requested when negative, or the setting when 0. */
 int fc_threads_for(double flops, int requested);
 
+/* Denormals flushed to zero on this thread, until the mode that was before is given back: with the exception
+ * flags of then, since kernels compute on padding lanes too. */
+unsigned fc_enter_float_mode(void);
+void fc_leave_float_mode(unsigned mode);
+
 #endif
