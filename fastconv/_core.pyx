@@ -1,9 +1,14 @@
-# cython: auto_pickle=False, autotestdict=False
+# cython: auto_pickle=False, autotestdict=False, freethreading_compatible=True
 """The only boundary to C: buffers in, one call without the GIL, a status becomes an exception.
 
 Arrays reach this module as ndarrays whose dtype and shape the caller has checked; float16 and bfloat16
 ones are read as 16-bit words. Nothing here loops over samples.
+
+Nothing here relies on the interpreter lock: what threads share is never changed once it is made, but for
+`Engine.last`, which is exchanged whole within a critical section.
 """
+
+cimport cython
 
 from contextvars import ContextVar
 
@@ -504,8 +509,10 @@ cdef class Engine:
     cdef Entry entry(self, x, const Py_buffer *buffer, bint out_dense, bint has_residual):
         cdef bint x_dense = channels_dense(buffer, self.rank, self.channels_last)
         cdef int hints = x_dense | out_dense << 1 | has_residual << 2
-        cdef _Last last = self.last
+        cdef _Last last
         cdef int axis
+        with cython.critical_section(self):
+            last = self.last
         if last is not None and last.serves(buffer, hints):
             return last.entry
         last = _Last.__new__(_Last)
@@ -514,7 +521,8 @@ cdef class Engine:
         last.ndim = buffer.ndim
         for axis in range(buffer.ndim):
             last.shape[axis] = buffer.shape[axis]
-        self.last = last
+        with cython.critical_section(self):
+            self.last = last
         return last.entry
 
     def __call__(self, x, residual=None, out=None):
