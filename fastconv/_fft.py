@@ -210,14 +210,17 @@ def _best_tiling(
     problem: Any, extents: tuple[int, ...], dense: tuple[int, ...], per_call: bool
 ) -> _Tiling:
     lines, wide = problem.in_ch + problem.out_ch, problem.code == "f64"
-    sums = _least_sum_ns(problem)
+    sums, reading = _least_sum_ns(problem), 0.0
+    if _by_products(problem):  # the weights' spectra are read at least once
+        reading = 4.0 * (1 + wide) * problem.out_ch * (problem.in_ch // problem.groups) / 27
     least = []
     for tile in _tiles(extents, dense):
-        samples = 1
+        size = samples = 1
         for n, b, k in zip(dense, tile, extents, strict=True):
+            size *= b
             samples *= -(-n // (b - k + 1)) * b
-        ns = lines * _transform_ns(tile, 4, wide) + sums
-        least.append((_SLACK * samples * ns, tile))
+        ns = samples * lines * _transform_ns(tile, 4, wide)
+        least.append((_SLACK * (ns + max(samples * sums, size * reading)), tile))
     least.sort()  # by a bound of each: most are worse than one whose cost is known
     best, best_ns = None, math.inf
     for bound, tile in least:
@@ -231,21 +234,19 @@ def _best_tiling(
     return best
 
 
+@lru_cache(maxsize=256)
+def _outputs_per_tile(extent: int) -> tuple[int, ...]:
+    return tuple(max(int(ratio * extent), 16) for ratio in (1, 2, 4, 8, 16, _LONGEST_TILE))
+
+
 def _tiles(extents: tuple[int, ...], dense: tuple[int, ...]) -> list[tuple[int, ...]]:
     """Tiles whose outputs are 1 to 16 times the kernel's extent, or all of them."""
-    found: list[tuple[int, ...]] = []
-    for ratio in (1, 2, 4, 8, 16, _LONGEST_TILE):
-        tile = []
-        for n, k in zip(dense, extents, strict=True):
-            valid = max(int(ratio * k), 16)
-            tile.append(_fast_length((valid if valid < n else n) + k - 1))
-        if max(tile) > 2 * _LONGEST_TILE:
-            break
-        if not found or found[-1] != tuple(tile):
-            found.append(tuple(tile))
-        if all([ratio * k >= n for n, k in zip(dense, extents, strict=True)]):
-            break
-    return found
+    lengths = [
+        [_fast_length((valid if valid < n else n) + k - 1) for valid in _outputs_per_tile(k)]
+        for n, k in zip(dense, extents, strict=True)
+    ]
+    tiles = list(dict.fromkeys(zip(*lengths, strict=True)))
+    return tiles if max(dense) <= _LONGEST_TILE else tiles[:-1] or tiles
 
 
 class _Spectra(NamedTuple):
@@ -290,6 +291,8 @@ class Plan:
 
     def for_batch(self, images: int) -> Plan:
         """The same for so many images."""
+        if images == 1:
+            return self
         whole = copy(self)
         whole.flops = self.flops * images
         ns = self.cut.run_ns
