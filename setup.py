@@ -283,7 +283,7 @@ class BuildExt(build_ext):
         complaint = self.try_compile(code, compile_flags, link_flags)
         if complaint is None:
             return compile_flags, link_flags
-        print(f"fastconv: leaving out OpenMP, whose settings will not be heard: {complaint}", flush=True)
+        print(f"fastconv: leaving out OpenMP and deaf to its settings: {complaint}", flush=True)
         return [], []
 
     # Objects

@@ -313,7 +313,7 @@ _find_problem = lru_cache(maxsize=512, typed=True)(make_problem)
 
 
 def find_problem(code: str, shape: tuple[int, ...], rank: int, *options: Any) -> Problem:
-    """`make_problem` with every option by position, remembered where equal options mean the same."""
+    """`make_problem` with every option by position, remembered where equal ones mean the same."""
     if _core.plain(options):
         return _find_problem(code, shape, rank, *options)
     return make_problem(code, shape, rank, *options)

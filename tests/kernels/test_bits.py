@@ -202,11 +202,8 @@ def test_public_calls(algorithm, dtype):
         bias = rng.standard_normal(
             w_shape[1] if "transposed" in options else w_shape[0]
         ).astype(dtype)  # fmt: skip
-        try:
-            conv = fc.Conv(weight, bias, algorithm=algorithm, **options)
-            conv.plan(images.shape)
-        except ValueError as error:
-            assert "cannot run" in str(error), name
+        conv = fc.Conv(weight, bias, algorithm=algorithm, **options)
+        if algorithm == "fft" and (max(conv.kernel_size) == 1 or conv.transposed):
             continue
         rest = {key: value for key, value in options.items() if key != "transposed"}
         kind = "conv_transpose" if "transposed" in options else "conv"

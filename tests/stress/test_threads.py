@@ -70,7 +70,8 @@ def test_affinity_is_followed_when_it_changes():
 
 
 def test_openmp_variable_may_ask_for_more_than_the_cores():
-    assert python("import fastconv as fc; print(fc.get_num_threads())", OMP_NUM_THREADS="5") == ["5"]
+    code = "import fastconv as fc; print(fc.get_num_threads())"
+    assert python(code, OMP_NUM_THREADS="5") == ["5"]
 
 
 def test_threadpoolctl_sees_and_limits():
@@ -78,7 +79,8 @@ def test_threadpoolctl_sees_and_limits():
     code = OPERANDS + (
         "import threadpoolctl as t;"
         "print(any(pool['user_api'] == 'openmp' for pool in t.threadpool_info()));"
-        "\nwith t.threadpool_limits(1): print(fc.get_num_threads()); fc.conv2d(x, w); print(tasks())"
+        "\nwith t.threadpool_limits(1):"
+        "\n    print(fc.get_num_threads()); fc.conv2d(x, w); print(tasks())"
         "\nprint(fc.get_num_threads()); fc.conv2d(x, w); print(tasks())"
     )
     sees, limited, before, free, after = python(code, OMP_NUM_THREADS="3", OPENBLAS_NUM_THREADS="1")
