@@ -1,12 +1,15 @@
 """fastconv: convolutions of every kind on the CPU, for NumPy arrays.
 
-Names load on first use, so that ``import fastconv`` costs little more than NumPy.
+Names load on first use, so that ``import fastconv`` costs little more than NumPy. The core loads at
+once, so that threadpoolctl sees its OpenMP from the import on.
 """
 
 from __future__ import annotations
 
 import importlib
 from typing import Any
+
+from fastconv import _core as _core
 
 __version__ = "0.1.0"
 

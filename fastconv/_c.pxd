@@ -1,4 +1,4 @@
-"""include/fastconv.h as Cython reads it: what `_core` uses of the C interface."""
+"""The C declarations `_core` uses: include/fastconv.h, and what of the library itself Python needs."""
 
 from libc.stdint cimport int64_t
 
@@ -163,3 +163,10 @@ cdef extern from "fastconv.h" nogil:
     int fc_get_num_threads()
     const char *fc_last_error()
     const char *fc_version()
+
+cdef extern from "cgroup.h" nogil:
+    double fc_cgroup_cores(const char *root)
+
+cdef extern from "threads.h" nogil:
+    unsigned fc_enter_float_mode()
+    void fc_leave_float_mode(unsigned mode)

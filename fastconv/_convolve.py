@@ -8,6 +8,7 @@ such a call. `Conv` keeps its own cache, of plans together with packed weights.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from time import perf_counter
 from typing import Any
 
@@ -37,6 +38,7 @@ __all__ = [
     "check_out",
     "compute_array",
     "convolve",
+    "find_problem",
     "flexible_dtype",
     "make_problem",
     "out_checker",
@@ -191,7 +193,6 @@ def make_problem(
     code: str,
     weight_shape: tuple[int, ...],
     rank: int,
-    *,
     stride: Any = 1,
     padding: Any = 0,
     dilation: Any = 1,
@@ -260,6 +261,16 @@ def make_problem(
         has_bias,
         channels_last(layout, rank),
     )
+
+
+_find_problem = lru_cache(maxsize=512, typed=True)(make_problem)
+
+
+def find_problem(code: str, shape: tuple[int, ...], rank: int, *options: Any) -> Problem:
+    """`make_problem` with every option by position, remembered where equal ones mean the same."""
+    if _core.plain(options):
+        return _find_problem(code, shape, rank, *options)
+    return make_problem(code, shape, rank, *options)
 
 
 # Outputs

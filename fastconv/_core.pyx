@@ -1,9 +1,14 @@
-# cython: auto_pickle=False, autotestdict=False
+# cython: auto_pickle=False, autotestdict=False, freethreading_compatible=True
 """The only boundary to C: buffers in, one call without the GIL, a status becomes an exception.
 
 Arrays reach this module as ndarrays whose dtype and shape the caller has checked; float16 and bfloat16
 ones are read as 16-bit words. Nothing here loops over samples.
+
+Nothing here relies on the interpreter lock: what threads share is never changed once it is made, but for
+`Engine.last`, which is exchanged whole within a critical section.
 """
+
+cimport cython
 
 from contextvars import ContextVar
 from time import perf_counter
@@ -149,6 +154,37 @@ cdef bint regular(const Py_buffer *b) noexcept:
         return False
     for axis in range(b.ndim):
         if b.strides[axis] % b.itemsize:
+            return False
+    return True
+
+
+cdef bint apart(const Py_buffer *a, const Py_buffer *b) noexcept:
+    """Whether all elements of one array lie below those of the other."""
+    cdef Py_ssize_t a_low, a_high, b_low, b_high
+    reach(a, &a_low, &a_high)
+    reach(b, &b_low, &b_high)
+    return a_high <= b_low or b_high <= a_low
+
+
+cdef void reach(const Py_buffer *b, Py_ssize_t *low, Py_ssize_t *high) noexcept:
+    """The addresses between which the elements lie."""
+    cdef int axis
+    cdef Py_ssize_t span
+    low[0] = <Py_ssize_t> b.buf
+    high[0] = low[0] + b.itemsize
+    for axis in range(b.ndim):
+        span = (b.shape[axis] - 1) * b.strides[axis]
+        if span < 0:
+            low[0] += span
+        else:
+            high[0] += span
+
+
+cdef bint distinct(const Py_buffer *b) noexcept:
+    """Whether no axis of several elements has a stride of 0."""
+    cdef int axis
+    for axis in range(b.ndim):
+        if b.strides[axis] == 0 and b.shape[axis] > 1:
             return False
     return True
 
@@ -409,6 +445,40 @@ def observed():
     return observing
 
 
+cdef class FlushedDenormals:
+    """A ``with`` block in which this thread computes with denormals flushed to zero."""
+
+    cdef unsigned mode
+
+    def __enter__(self):
+        self.mode = fc_enter_float_mode()
+
+    def __exit__(self, *exception):
+        fc_leave_float_mode(self.mode)
+
+
+cdef bint is_plain(value) noexcept:
+    if value is None or type(value) is int or type(value) is str:
+        return True
+    if type(value) is not tuple:
+        return False
+    for entry in <tuple> value:
+        if not is_plain(entry):
+            return False
+    return True
+
+
+def plain(tuple values):
+    """Whether equal values of equal types are the same arguments: words, ints, and tuples of them.
+
+    In a tuple True and 1.0 would pass for 1.
+    """
+    for value in values:
+        if type(value) is not bool and not is_plain(value):
+            return False
+    return True
+
+
 cdef class Entry:
     """What a call of `Engine` needs for one shape of x: immutable.
 
@@ -465,8 +535,10 @@ cdef class Engine:
     cdef Entry entry(self, x, const Py_buffer *buffer, bint out_dense, bint has_residual):
         cdef bint x_dense = channels_dense(buffer, self.rank, self.channels_last)
         cdef int hints = x_dense | out_dense << 1 | has_residual << 2
-        cdef _Last last = self.last
+        cdef _Last last
         cdef int axis
+        with cython.critical_section(self):
+            last = self.last
         if last is not None and last.serves(buffer, hints):
             return last.entry
         last = _Last.__new__(_Last)
@@ -475,7 +547,8 @@ cdef class Engine:
         last.ndim = buffer.ndim
         for axis in range(buffer.ndim):
             last.shape[axis] = buffer.shape[axis]
-        self.last = last
+        with cython.critical_section(self):
+            self.last = last
         return last.entry
 
     def __call__(self, x, residual=None, out=None):
@@ -494,9 +567,11 @@ cdef class Engine:
 
     cdef object call(self, x, const Py_buffer *x_buffer, residual, out):
         cdef bint out_dense = self.channels_last
+        cdef int hint
         cdef Py_buffer out_buffer, residual_buffer
         if out is not None:
-            dense = self.check_out(out, x, residual, None)
+            hint = self.out_hint(out, x_buffer, residual)
+            dense = self.check_out(out, x, residual, None) if hint < 0 else hint
             if dense is None:  # elements at odd addresses: compute beside it
                 result = self(x, residual)
                 if result.shape != out.shape:
@@ -541,6 +616,29 @@ cdef class Engine:
         finally:
             PyBuffer_Release(&out_buffer)
         return self.call(x, x_buffer, new_array(residual), out)
+
+    cdef int out_hint(self, out, const Py_buffer *x, residual) except -2:
+        """Whether the channels of an out that can plainly be written are dense; -1: ask check_out."""
+        cdef Py_buffer buffer, beside
+        if type(out) is not ndarray or out.dtype is not self.dtype:
+            return -1
+        if residual is not None and residual is not out and type(residual) is not ndarray:
+            return -1
+        PyObject_GetBuffer(out, &buffer, PyBUF_STRIDES)
+        try:
+            if buffer.readonly or not self.rank < buffer.ndim <= self.rank + 2:
+                return -1
+            if not (regular(&buffer) and distinct(&buffer) and apart(&buffer, x)):
+                return -1
+            if residual is not None and residual is not out:
+                PyObject_GetBuffer(residual, &beside, PyBUF_STRIDES)
+                clear = apart(&buffer, &beside)
+                PyBuffer_Release(&beside)
+                if not clear:
+                    return -1
+            return channels_dense(&buffer, self.rank, self.channels_last)
+        finally:
+            PyBuffer_Release(&buffer)
 
     cdef int run(self, Entry entry, const Py_buffer *x, const Py_buffer *out,
                  const Py_buffer *residual) except -1:
@@ -627,6 +725,12 @@ def measure_rates(dtype):
         "l3_bytes": rates.l3_bytes,
         "memory_bytes": rates.memory_bytes,
     }
+
+
+def cgroup_cores(root=""):
+    """The CPU quota of this process's control groups in cores, 0.0 without one; below `root`."""
+    path = root.encode()
+    return fc_cgroup_cores(path)
 
 
 def set_num_threads(int threads):

@@ -112,9 +112,12 @@ def estimated_plan(
     images = batch[0] if batch else 1
     asked = problem.algorithm == "fft"
     if asked or (problem.algorithm == "auto" and prod(problem.kernel) >= _fft.FEW_TAPS):
-        fft = _plan_fft(problem, _fft.Geometry(in_size, sizes, pads), core(1), pack_per_call)
+        one = core(1)
+        fft = _plan_fft(problem, _fft.Geometry(in_size, sizes, pads), one, pack_per_call)
         if fft is not None:
             return fft.for_batch(images), result
+        if images == 1:
+            return one, result
     return core(images), result
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from fastconv._convolve import convolve, make_problem, read_array, read_as
+from fastconv._convolve import convolve, find_problem, read_array, read_as
 from fastconv._options import Activation, LayoutName, PaddingMode, Precision
 from fastconv._padding import IntOrTuple, Padding
 
@@ -27,11 +27,31 @@ __all__ = [
 
 
 def _conv(
-    rank: int, x: Any, weight: Any, bias: Any, residual: Any, out: Any, flip: bool, **options: Any
+    rank: int,
+    x: Any,
+    weight: Any,
+    bias: Any,
+    residual: Any,
+    out: Any,
+    flip: bool,
+    stride: Any,
+    padding: Any,
+    dilation: Any,
+    groups: Any,
+    transposed: bool,
+    output_padding: Any,
+    padding_mode: Any,
+    activation: Any,
+    precision: Any,
+    algorithm: Any,
+    layout: Any,
 ) -> np.ndarray:
     array, code = read_array(x, "x")
     taps = read_as(weight, "weight", code, "x")
-    problem = make_problem(code, taps.shape, rank, has_bias=bias is not None, **options)
+    problem = find_problem(
+        code, taps.shape, rank, stride, padding, dilation, groups, transposed, output_padding,
+        padding_mode, activation, precision, algorithm, layout, bias is not None,
+    )  # fmt: skip
     return convolve(problem, array, taps, bias, residual=residual, out=out, flip=flip)
 
 
@@ -83,9 +103,8 @@ precision, algorithm, out
     array([[1., 2., 3.]])
     """
     return _conv(
-        1, x, weight, bias, residual, out, flip_kernel, stride=stride, padding=padding,
-        dilation=dilation, groups=groups, padding_mode=padding_mode, activation=activation,
-        layout=layout, precision=precision, algorithm=algorithm,
+        1, x, weight, bias, residual, out, flip_kernel, stride, padding, dilation, groups, False, 0,
+        padding_mode, activation, precision, algorithm, layout,
     )  # fmt: skip
 
 
@@ -191,9 +210,8 @@ def conv2d(
            [ 9.,  6., 14.]], dtype=float32)
     """
     return _conv(
-        2, x, weight, bias, residual, out, flip_kernel, stride=stride, padding=padding,
-        dilation=dilation, groups=groups, padding_mode=padding_mode, activation=activation,
-        layout=layout, precision=precision, algorithm=algorithm,
+        2, x, weight, bias, residual, out, flip_kernel, stride, padding, dilation, groups, False, 0,
+        padding_mode, activation, precision, algorithm, layout,
     )  # fmt: skip
 
 
@@ -246,9 +264,8 @@ precision, algorithm, out
            [12., 18., 12.]])
     """
     return _conv(
-        3, x, weight, bias, residual, out, flip_kernel, stride=stride, padding=padding,
-        dilation=dilation, groups=groups, padding_mode=padding_mode, activation=activation,
-        layout=layout, precision=precision, algorithm=algorithm,
+        3, x, weight, bias, residual, out, flip_kernel, stride, padding, dilation, groups, False, 0,
+        padding_mode, activation, precision, algorithm, layout,
     )  # fmt: skip
 
 
@@ -299,9 +316,8 @@ precision, algorithm, out
     array([[1., 1., 3., 2., 2.]])
     """
     return _conv(
-        1, x, weight, bias, residual, out, flip_kernel, stride=stride, padding=padding,
-        dilation=dilation, groups=groups, transposed=True, output_padding=output_padding,
-        activation=activation, layout=layout, precision=precision, algorithm=algorithm,
+        1, x, weight, bias, residual, out, flip_kernel, stride, padding, dilation, groups, True,
+        output_padding, "zeros", activation, precision, algorithm, layout,
     )  # fmt: skip
 
 
@@ -367,9 +383,8 @@ def conv_transpose2d(
            [1., 1., 2., 1., 1.]])
     """
     return _conv(
-        2, x, weight, bias, residual, out, flip_kernel, stride=stride, padding=padding,
-        dilation=dilation, groups=groups, transposed=True, output_padding=output_padding,
-        activation=activation, layout=layout, precision=precision, algorithm=algorithm,
+        2, x, weight, bias, residual, out, flip_kernel, stride, padding, dilation, groups, True,
+        output_padding, "zeros", activation, precision, algorithm, layout,
     )  # fmt: skip
 
 
@@ -420,7 +435,6 @@ precision, algorithm, out
     (4, 4, 4, 4)
     """
     return _conv(
-        3, x, weight, bias, residual, out, flip_kernel, stride=stride, padding=padding,
-        dilation=dilation, groups=groups, transposed=True, output_padding=output_padding,
-        activation=activation, layout=layout, precision=precision, algorithm=algorithm,
+        3, x, weight, bias, residual, out, flip_kernel, stride, padding, dilation, groups, True,
+        output_padding, "zeros", activation, precision, algorithm, layout,
     )  # fmt: skip

@@ -7,12 +7,12 @@
 
 #include <pthread.h>
 #include <sched.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "cgroup.h"
 #include "cost.h"
 #include "env.h"
 
@@ -147,32 +147,7 @@ int fc_cpu_affinity_cores(void) {
     return cores > 0 ? (int)cores : 1;
 }
 
-/* First word of a small file, as a number; -1 when there is none. */
-static double read_number(const char *path, double *second) {
-    FILE *file = fopen(path, "r");
-    if (file == NULL)
-        return -1;
-    double value = -1;
-    double other = -1;
-    if (fscanf(file, "%lf", &value) != 1)
-        value = -1;
-    else if (fscanf(file, "%lf", &other) != 1)
-        other = -1;
-    fclose(file);
-    if (second != NULL)
-        *second = other;
-    return value;
-}
-
-double fc_cpu_cgroup_cores(void) {
-    double period;
-    double quota = read_number("/sys/fs/cgroup/cpu.max", &period); /* version 2: "max" or a number */
-    if (quota > 0 && period > 0)
-        return quota / period;
-    quota = read_number("/sys/fs/cgroup/cpu/cpu.cfs_quota_us", NULL);
-    period = read_number("/sys/fs/cgroup/cpu/cpu.cfs_period_us", NULL);
-    return quota > 0 && period > 0 ? quota / period : 0;
-}
+double fc_cpu_cgroup_cores(void) { return fc_cgroup_cores(""); }
 
 fc_cpu_info fc_cpu_query(void) {
     const fc_machine *m = fc_cpu_machine();

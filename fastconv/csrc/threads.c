@@ -12,81 +12,76 @@
 #include "cpu.h"
 #include "env.h"
 #include "error.h"
+#include "workers.h"
 #include "workspace.h"
 
 /* Below this many flops per worker, waking another thread costs more than it brings. */
 static const double FLOPS_PER_WORKER = 400e3;
 
 static atomic_int threads_setting; /* fc_set_num_threads; 0: default policy */
-static atomic_bool pool_started;   /* this process has run an OpenMP region */
-static atomic_bool pool_lost;      /* a fork after that: libgomp's threads are gone, its locks are not */
 static pthread_once_t policy_once = PTHREAD_ONCE_INIT;
-static int default_threads;
+static int environment_threads; /* FASTCONV_NUM_THREADS; 0: unset */
+static bool openmp_decides;     /* OMP_NUM_THREADS is set and FASTCONV_NUM_THREADS is not */
+static double quota_cores;      /* of the container; 0: none */
 
-static void after_fork_in_child(void) {
-    if (atomic_load(&pool_started))
-        atomic_store(&pool_lost, true);
-}
-
-/* FASTCONV_NUM_THREADS, else OMP_NUM_THREADS (through omp_get_max_threads, at each call), else the affinity
- * mask cut by the container's quota. */
-static void choose_policy(void) {
-    pthread_atfork(NULL, NULL, after_fork_in_child);
-    default_threads = fc_env_threads();
-    if (default_threads == 0 && !fc_env_omp_threads_set()) {
-        default_threads = fc_cpu_affinity_cores();
-        double quota = fc_cpu_cgroup_cores();
-        if (quota > 0 && quota < default_threads)
-            default_threads = quota < 1 ? 1 : (int)quota;
-    }
+static void read_policy(void) {
+    environment_threads = fc_env_threads();
+    openmp_decides = FC_OPENMP && environment_threads == 0 && fc_env_omp_threads_set();
+    quota_cores = fc_cpu_cgroup_cores();
 }
 
 void fc_set_num_threads(int threads) { atomic_store(&threads_setting, threads < 0 ? 0 : threads); }
 
+/* The affinity mask is asked each time: a program may narrow it when it likes, or in a forked child. */
+static int machine_threads(void) {
+    int threads = fc_cpu_affinity_cores();
+    if (quota_cores > 0 && quota_cores < threads)
+        threads = quota_cores < 1 ? 1 : (int)quota_cores;
+    return threads;
+}
+
 int fc_get_num_threads(void) {
-    pthread_once(&policy_once, choose_policy);
+    pthread_once(&policy_once, read_policy);
     int threads = atomic_load(&threads_setting);
     if (threads == 0)
-        threads = default_threads;
+        threads = environment_threads;
+    if (threads > 0)
+        return threads;
+    threads = openmp_decides ? 0 : machine_threads();
 #if FC_OPENMP
-    /* threadpoolctl and OMP_NUM_THREADS speak through omp_get_max_threads; they may lower ours. */
+    /* OMP_NUM_THREADS and threadpoolctl speak through omp_get_max_threads; the latter may lower ours. */
     int limit = omp_get_max_threads();
-    if (threads == 0 || (atomic_load(&threads_setting) == 0 && fc_env_threads() == 0 && limit < threads))
+    if (openmp_decides || limit < threads)
         threads = limit;
-#else
-    threads = 1;
 #endif
     return threads < 1 ? 1 : threads;
 }
 
 int fc_threads_for(double flops, int requested) {
-    int threads = requested > 0 ? requested : requested < 0 ? -requested : fc_get_num_threads();
+    if (requested > 0)
+        return requested;
     double useful = flops / FLOPS_PER_WORKER;
-    if (requested <= 0 && useful < threads)
-        threads = useful < 1 ? 1 : (int)useful;
-    if (atomic_load(&pool_lost))
+    if (useful < 2) /* before the setting is looked for: most small calls end here */
         return 1;
+    int threads = requested < 0 ? -requested : fc_get_num_threads();
 #if FC_OPENMP
     if (omp_in_parallel())
         return 1;
-#else
-    threads = 1;
 #endif
-    return threads;
+    return useful < threads ? (int)useful : threads;
 }
 
 #if defined(__SSE2__)
 enum { FLUSH_DENORMALS = 0x8040 }; /* FTZ and DAZ */
-static unsigned enter_float_mode(void) {
+unsigned fc_enter_float_mode(void) {
     unsigned mode = _mm_getcsr();
     _mm_setcsr(mode | FLUSH_DENORMALS);
     return mode;
 }
-/* Keeps the exception flags the caller had: kernels compute on padding lanes too. */
-static void leave_float_mode(unsigned mode) { _mm_setcsr(mode); }
+void fc_leave_float_mode(unsigned mode) { _mm_setcsr(mode); }
 #else
-static unsigned enter_float_mode(void) { return 0; }
-static void leave_float_mode(unsigned mode) { (void)mode; }
+unsigned fc_enter_float_mode(void) { return 0; }
+void fc_leave_float_mode(unsigned mode) { (void)mode; }
 #endif
 
 typedef struct shared_work {
@@ -97,29 +92,25 @@ typedef struct shared_work {
     void *context;
 } shared_work;
 
-static void work(shared_work *shared) {
-    unsigned mode = enter_float_mode();
+static void work(void *context) {
+    shared_work *shared = context;
+    unsigned mode = fc_enter_float_mode();
     void *scratch = fc_workspace(shared->scratch_bytes);
     int64_t task;
     while (scratch != NULL && (task = atomic_fetch_add(&shared->next, 1)) < shared->tasks)
         shared->fn(shared->context, task, scratch);
-    leave_float_mode(mode);
+    fc_leave_float_mode(mode);
 }
 
 fc_status fc_parallel_for(int64_t tasks, int threads, size_t scratch_bytes, fc_task_fn *fn, void *context) {
-    pthread_once(&policy_once, choose_policy);
     shared_work shared = {.tasks = tasks, .scratch_bytes = scratch_bytes, .fn = fn, .context = context};
     if (tasks < threads)
         threads = (int)tasks;
-#if FC_OPENMP
-    if (threads > 1) {
-        atomic_store(&pool_started, true);
-#pragma omp parallel num_threads(threads)
+    if (threads > 1)
+        fc_workers_run(threads - 1, work, &shared);
+    else
         work(&shared);
-    } else
-#endif
-        work(&shared);
-    if (atomic_load(&shared.next) < tasks) /* no worker at all had scratch */
+    if (atomic_load(&shared.next) < tasks) /* no thread at all had scratch */
         return fc_fail(FC_OUT_OF_MEMORY, "no memory for %zu bytes of scratch per thread", scratch_bytes);
     return FC_OK;
 }

@@ -7,6 +7,8 @@ import numpy as np
 import pytest
 from cases import Case, both
 
+import fastconv as fc
+
 # Enough tasks for several threads; some leave a tail in every dimension.
 LARGE = [
     Case(24, 50, (19, 30), (3, 3), padding=both(1, 1), bias=True, activation="relu"),
@@ -161,3 +163,70 @@ def test_winograd_tiles_anywhere_and_weights_however_made(row):
     for place, corner in corners.items():
         known = corner if known is None else known
         assert np.array_equal(bits(corner), bits(known)), (row, place)
+
+
+def place(array, by):
+    """A copy whose first element lies `by` elements after a multiple of 64 bytes."""
+    memory = np.empty(array.nbytes + 64 + by * array.itemsize, np.uint8)
+    start = -memory.ctypes.data % 64 + by * array.itemsize
+    copy = memory[start : start + array.nbytes].view(array.dtype).reshape(array.shape)
+    copy[...] = array
+    return copy
+
+
+# Geometries between whose algorithms the choice is open: x, weight, options of `Conv`.
+OPEN = {
+    "3x3": ((16, 40, 38), (24, 16, 3, 3), {"padding": 1, "activation": "silu"}),
+    "1x1": ((70, 21, 23), (50, 70, 1, 1), {}),
+    "stride 2": ((20, 41, 40), (30, 20, 3, 3), {"stride": 2, "padding": 1}),
+    "depthwise": ((40, 37, 31), (40, 1, 5, 5), {"groups": 40, "padding": 2}),
+    "groups": ((32, 30, 29), (32, 8, 3, 3), {"groups": 4, "padding": 1}),
+    "large, few channels": ((2, 90, 100), (3, 2, 21, 21), {"padding": "same"}),
+    "large, many channels": ((24, 50, 60), (10, 24, 9, 11), {"padding": 4}),
+    "1D": ((6, 3000), (5, 6, 65), {"padding": 32}),
+    "3D": ((8, 12, 13, 14), (9, 8, 3, 3, 3), {"padding": 1}),
+    "transposed": ((12, 17, 15), (12, 14, 4, 4), {"stride": 2, "transposed": True}),
+}
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64", "float16"])
+@pytest.mark.parametrize("algorithm", ["auto", "fft"])
+def test_public_calls(algorithm, dtype):
+    """Threads, batch, alignment and repeats of `Conv` and of the functions: the automatic choice,
+    and the FFT, which is no row."""
+    ran = []
+    for name, (size, w_shape, options) in OPEN.items():
+        rng = np.random.default_rng(len(ran))
+        images = rng.standard_normal((7, *size)).astype(dtype)
+        weight = rng.standard_normal(w_shape).astype(dtype)
+        bias = rng.standard_normal(
+            w_shape[1] if "transposed" in options else w_shape[0]
+        ).astype(dtype)  # fmt: skip
+        conv = fc.Conv(weight, bias, algorithm=algorithm, **options)
+        if algorithm == "fft" and (max(conv.kernel_size) == 1 or conv.transposed):
+            continue
+        rest = {key: value for key, value in options.items() if key != "transposed"}
+        kind = "conv_transpose" if "transposed" in options else "conv"
+        function = getattr(fc, f"{kind}{len(size) - 1}d")
+
+        def functional(x, w=weight, b=bias, f=function, rest=rest):
+            return f(x, w, b, algorithm=algorithm, **rest)
+
+        for call in (conv, functional):
+            with fc.num_threads(1):
+                once = call(images)
+            for threads in (1, 2, 3):
+                with fc.num_threads(threads):
+                    assert np.array_equal(bits(call(images)), bits(once)), (name, threads)
+                    alone = np.concatenate([call(image[None]) for image in images])
+                    assert np.array_equal(bits(alone), bits(once)), (name, threads, "batch")
+                    assert np.array_equal(bits(call(images[-1])), bits(once[-1])), name
+                    for by in (1, 5):
+                        moved = call(place(images, by))
+                        assert np.array_equal(bits(moved), bits(once)), (name, threads, by)
+            out = place(np.empty_like(once), 3)
+            if call is conv:
+                conv(place(images, 2), out=out)
+                assert np.array_equal(bits(out), bits(once)), (name, "out")
+        ran.append(name)
+    assert len(ran) >= 4

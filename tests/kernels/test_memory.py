@@ -20,7 +20,7 @@ def in_child(work):
     """Runs work(tell) in a forked child; None, or the last thing told and how the child ended."""
     reading, writing = os.pipe()
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)  # fork beside OpenMP's threads
+        warnings.simplefilter("ignore", DeprecationWarning)  # fork beside threads
         child = os.fork()
     if child == 0:
         os.close(reading)

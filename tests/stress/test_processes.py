@@ -1,4 +1,4 @@
-"""fork: a child computes after the parent used threads, and after it did not."""
+"""Child processes compute, with threads, whether or not their parent used some."""
 
 import multiprocessing
 import os
@@ -26,7 +26,7 @@ def operands():
 def child_exit_code(work):
     """Forks, runs work() in the child; its exit code, or an assertion that it hung."""
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)  # fork beside OpenMP's threads
+        warnings.simplefilter("ignore", DeprecationWarning)  # fork beside threads
         child = os.fork()
     if child == 0:
         code = 1
@@ -96,9 +96,27 @@ def total(seed):
     return float(fc.conv2d(x + np.float32(seed), weight, padding=1).sum(dtype=np.float64))
 
 
-def test_multiprocessing_pool():
+@pytest.mark.parametrize("method", multiprocessing.get_all_start_methods())
+def test_multiprocessing_pool(method):
     wanted = [total(seed) for seed in range(4)]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)
-        with multiprocessing.get_context("fork").Pool(2) as pool:
+        with multiprocessing.get_context(method).Pool(2) as pool:
             assert pool.map_async(total, range(4)).get(SECONDS) == wanted
+
+
+@pytest.mark.skipif(not os.path.isdir("/proc/self/task"), reason="needs Linux")
+def test_a_child_starts_workers_of_its_own():
+    code = (
+        "import os, sys, numpy as np, fastconv as fc\n"
+        "x, w = np.ones((2, 32, 40, 40), np.float32), np.ones((32, 32, 3, 3), np.float32)\n"
+        "count = lambda: len(os.listdir('/proc/self/task'))\n"
+        "fc.set_num_threads(3); y = fc.conv2d(x, w)\n"
+        "child = os.fork()\n"
+        "if child == 0:\n"
+        "    before = count()\n"
+        "    same = np.array_equal(fc.conv2d(x, w), y)\n"
+        "    os._exit(0 if same and (before, count()) == (1, 3) else 1)\n"
+        "sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))\n"
+    )
+    subprocess.run([sys.executable, "-W", "ignore", "-c", code], check=True, timeout=SECONDS)

@@ -1,0 +1,27 @@
+"""The worker threads alone, from C, under the compiler's thread sanitizer where it has one."""
+
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+HERE = Path(__file__).parent
+CORE = HERE.parents[1] / "fastconv" / "csrc"
+COMPILER = shutil.which("cc") or shutil.which("gcc")
+
+
+@pytest.mark.skipif(COMPILER is None or not CORE.exists(), reason="needs a C compiler, the sources")
+@pytest.mark.parametrize("flags", [["-O2"], ["-O1", "-g", "-fsanitize=thread"]], ids=["", "tsan"])
+def test_every_task_runs_once(tmp_path, flags):
+    program = tmp_path / "workers"
+    sources = [str(HERE / "workers.c"), str(CORE / "workers.c")]
+    command = [COMPILER, "-std=c11", *flags, f"-I{CORE}", *sources, "-lpthread", "-o", str(program)]
+    built = subprocess.run(command, capture_output=True, text=True, check=False)
+    if built.returncode and "-fsanitize=thread" in flags:
+        pytest.skip("the compiler has no thread sanitizer")
+    assert built.returncode == 0, built.stderr
+    ran = subprocess.run([program], capture_output=True, text=True, timeout=300, check=False)
+    if "unexpected memory mapping" in ran.stderr:
+        pytest.skip("the thread sanitizer does not run on this kernel")
+    assert ran.returncode == 0, ran.stderr
