@@ -57,10 +57,13 @@ _MODULES: dict[str, tuple[str, ...]] = {
         "separate",
     ),
     "arithmetic": (),
+    "patch": (),
+    "restoration": (),
+    "signal": (),
 }
 _HOMES = {name: module for module, names in _MODULES.items() for name in names}
 
-__all__ = ["__version__", "arithmetic", *_HOMES]
+__all__ = ["__version__", "arithmetic", "patch", "restoration", "signal", *_HOMES]
 
 
 def __getattr__(name: str) -> Any:
