@@ -16,9 +16,9 @@ from fastconv.signal._numbers import as_operands, convolve_numbers, is_exact, th
 from fastconv.signal._planes import (
     CODES,
     Region,
-    _plan,
     convolve_depthwise,
     convolve_region,
+    plan_of,
     runs_by_fft,
 )
 
@@ -64,8 +64,8 @@ def region_of(
 def _line(code: str, n: int, k: int, mode: str) -> tuple[Any, int] | None:
     """The plan of a signal of n >= k samples and the length of the result; None for the FFT."""
     ((low, high),) = region_of(mode, (n,), (k,))
-    plan = _plan(code, (1, 1, n), (k,), ((k - 1 - low, high - n),) if mode != "valid" else
-                 ((0, 0),), "zeros", "auto", False)  # fmt: skip
+    padding = (k - 1 - low, high - n)
+    plan = plan_of(code, (1, 1, n), (k,), (padding,), "auto", False)
     return None if plan.algorithm == "fft" else (plan, high - low)
 
 
@@ -203,6 +203,8 @@ def _fft_dtype(x: np.ndarray) -> np.dtype[Any]:
 def _by_transform(in1: Any, in2: Any, mode: str, axes: Any) -> np.ndarray:
     """fftconvolve and oaconvolve: convolution along some axes, broadcast along the others."""
     x, w = as_operands(in1, in2)
+    if all(1 in sizes for sizes in zip(x.shape, w.shape, strict=True)):
+        raise NotCovered("a mere product")  # of which SciPy keeps the dtype
     dtype = np.result_type(_fft_dtype(x), _fft_dtype(w))
     if axes is None and (mode != "valid" or 1 not in x.shape + w.shape):
         return convolve_numbers(x, w, region_of(mode, x.shape, w.shape), dtype)

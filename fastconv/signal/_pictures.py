@@ -9,7 +9,7 @@ import numpy as np
 from fastconv._drop_in import NotCovered, stands_in
 from fastconv.signal._convolve import region_of
 from fastconv.signal._numbers import as_operands, convolve_numbers, plain_array
-from fastconv.signal._planes import CODES, run_plan
+from fastconv.signal._planes import CODES, convolve_region
 
 __all__ = ["convolve2d", "correlate2d", "sepfir2d"]
 
@@ -41,9 +41,10 @@ def _extended(x: np.ndarray, pads: Any, boundary: str, fill: np.ndarray) -> np.n
 
 
 def _bordered(
-    x: np.ndarray, w: np.ndarray, mode: str, boundary: Any, fillvalue: Any
+    x: np.ndarray, w: np.ndarray, mode: str, boundary: Any, fillvalue: Any, centre: int
 ) -> np.ndarray:
-    """Convolution of a picture that goes on beyond its edges."""
+    """Convolution of a picture that goes on beyond its edges; with "same" its first sample is
+    (size of w + centre) // 2 of the full one."""
     if not isinstance(boundary, str) or boundary not in _BOUNDARIES:
         raise NotCovered(f"boundary={boundary!r}")
     boundary = _BOUNDARIES[boundary]
@@ -56,6 +57,9 @@ def _bordered(
     if boundary == "fill" and (fill.dtype.kind == "c") > (dtype.kind == "c"):
         raise NotCovered("a complex fillvalue beside real inputs")
     region = region_of(mode, x.shape, w.shape)
+    if mode == "same":
+        starts = [(k + centre) // 2 for k in w.shape]
+        region = tuple((low, low + n) for low, n in zip(starts, x.shape, strict=True))
     if mode == "valid" or (boundary == "fill" and not fill.any()):
         return convolve_numbers(x, w, region, dtype)
     if boundary == "fill" and dtype.kind in "iu":
@@ -118,7 +122,7 @@ def convolve2d(
     x, w = _pictures(in1, in2)
     if mode == "valid" and all(n < k for n, k in zip(x.shape, w.shape, strict=True)):
         x, w = w, x
-    return _bordered(x, w, mode, boundary, fillvalue)
+    return _bordered(x, w, mode, boundary, fillvalue, -1)
 
 
 @stands_in("signal")
@@ -153,10 +157,12 @@ def correlate2d(
            [1., 1.]])
     """
     x, w = _pictures(in1, in2)
-    if mode == "valid" and w.dtype.kind == "c" and w.size > x.size:
-        raise NotCovered("the larger input second, and complex")
+    swapped = mode == "valid" and any(n < k for n, k in zip(x.shape, w.shape, strict=True))
+    if swapped and "c" in (x.dtype.kind, w.dtype.kind):
+        raise NotCovered("the larger input second, one complex")  # SciPy conjugates the other
     w = w[::-1, ::-1]
-    return _bordered(x, w.conj() if w.dtype.kind == "c" else w, mode, boundary, fillvalue)
+    w = w.conj() if w.dtype.kind == "c" else w
+    return _bordered(x, w, mode, boundary, fillvalue, 0)
 
 
 @stands_in("signal")
@@ -166,7 +172,7 @@ def sepfir2d(input: Any, hrow: Any, hcol: Any) -> np.ndarray:
     Parameters
     ----------
     input : array_like of two dimensions
-        Beyond its edges lies its mirror image, the edge once.
+        Beyond its edges lies its mirror image, the edge twice.
     hrow, hcol : array_like of one dimension
         Of odd length.
 
@@ -198,8 +204,10 @@ def sepfir2d(input: Any, hrow: Any, hcol: Any) -> np.ndarray:
             raise NotCovered(f"{taps.size} taps along {n} samples")
         if not np.can_cast(taps.dtype, x.dtype, "safe"):
             raise NotCovered(f"taps of dtype {taps.dtype}")
-    out = x[None, None]
-    for taps, kernel in ((row, (1, -1)), (column, (-1, 1))):
-        w = taps.astype(x.dtype).reshape(1, 1, *kernel)
-        out = run_plan(out, w, tuple((k // 2, k // 2) for k in w.shape[2:]), "reflect")
-    return out[0, 0]
+    for axis, taps in ((1, row), (0, column)):
+        half = taps.size // 2
+        x = x.take(_positions(x.shape[axis], half, half, "symm"), axis)
+        w = np.expand_dims(taps.astype(x.dtype), 1 - axis)
+        inner = tuple((k - 1, n) for n, k in zip(x.shape, w.shape, strict=True))
+        x = convolve_region(x, w, inner, direct=True)
+    return x

@@ -25,7 +25,7 @@ import numpy as np
 from fastconv import _core
 from fastconv._convolve import Problem, make_plan, make_problem, weights_unsafe
 
-__all__ = ["CODES", "Region", "convolve_depthwise", "convolve_region", "run_plan", "runs_by_fft"]
+__all__ = ["CODES", "Region", "convolve_depthwise", "convolve_region", "plan_of", "runs_by_fft"]
 
 Region = tuple[tuple[int, int], ...]  # [low, high) of the full convolution, per axis
 
@@ -39,20 +39,19 @@ _RANK_ONE_ERROR = 4.0  # units of roundoff of the largest tap
 
 
 @lru_cache(maxsize=512)
-def _problem(code: str, kernel: tuple[int, ...], padding: Any, mode: str, channels: int) -> Problem:
+def _problem(code: str, kernel: tuple[int, ...], padding: Any, channels: int) -> Problem:
     return make_problem(
-        code, (channels, 1, *kernel), len(kernel), padding=padding, padding_mode=mode,
-        groups=channels,
+        code, (channels, 1, *kernel), len(kernel), padding=padding, groups=channels,
     )  # fmt: skip
 
 
 @lru_cache(maxsize=512)
-def _plan(
-    code: str, shape: tuple[int, ...], kernel: tuple[int, ...], padding: Any, mode: str,
+def plan_of(
+    code: str, shape: tuple[int, ...], kernel: tuple[int, ...], padding: Any,
     algorithm: str, unsafe: bool,
 ) -> Any:  # fmt: skip
     """The plan for x of shape (batch, channels, axes), each channel with a kernel of its own."""
-    problem = _problem(code, kernel, padding, mode, shape[1])
+    problem = _problem(code, kernel, padding, shape[1])
     problem = problem._replace(algorithm=algorithm, weights_unsafe=unsafe)
     plan, _ = make_plan(problem, shape, False, False, False, pack_per_call=True)
     if plan.algorithm.startswith("winograd"):  # whose rounding is relative to a whole tile
@@ -151,8 +150,8 @@ def _planes(
     """(batch, channels, axes) by (channels, 1, axes)."""
     code = CODES[x.dtype]
     unsafe = weights_unsafe(w, w.shape[2:])
-    key = (x.shape, w.shape[2:], padding, "zeros")
-    plan = _plan(code, *key, how if how == "fft" and not unsafe else "auto", unsafe)
+    key = (x.shape, w.shape[2:], padding)
+    plan = plan_of(code, *key, how if how == "fft" and not unsafe else "auto", unsafe)
     if how != "fft" and w.ndim == 4 and len(w) == 1 and w.size >= _RANK_ONE_TAPS:
         passes = _passes(plan, x, w, padding, exact)
         if passes is not None:
@@ -161,7 +160,7 @@ def _planes(
         by_fft = None if how == "direct" else _by_fft(plan, code, x, w, padding, exact)
         if by_fft is not None:
             return by_fft
-        plan = _plan(code, *key, "auto", True)
+        plan = plan_of(code, *key, "auto", True)
     return _run(plan, x, w, padding)
 
 
@@ -176,11 +175,6 @@ def _run(plan: Any, x: np.ndarray, w: np.ndarray, padding: Any) -> np.ndarray:
     return out
 
 
-def run_plan(x: np.ndarray, w: np.ndarray, padding: Any, mode: str) -> np.ndarray:
-    """A sum of products with what `mode` says lies beyond the edges."""
-    return _run(_plan(CODES[x.dtype], x.shape, w.shape[2:], padding, mode, "auto", True), x, w, padding)
-
-
 # Kernels that are outer products
 
 
@@ -192,9 +186,9 @@ def _passes(
     if height == 1 or width == 1:
         return None
     code, none = CODES[x.dtype], ((0, 0), across)
-    rows = _plan(code, x.shape, (1, width), none, "zeros", "auto", True)
+    rows = plan_of(code, x.shape, (1, width), none, "auto", True)
     between = (*x.shape[:3], x.shape[3] + across[0] + across[1] - width + 1)
-    columns = _plan(code, between, (height, 1), (down, (0, 0)), "zeros", "auto", True)
+    columns = plan_of(code, between, (height, 1), (down, (0, 0)), "auto", True)
     if rows.estimated_seconds + columns.estimated_seconds >= plan.estimated_seconds:
         return None
     factors = _factors(w[0, 0], exact > 0)
@@ -239,7 +233,7 @@ def _by_fft(
     if not ratio <= _FFT_RANGE[code]:
         if code == "f64" or not ratio <= _FFT_RANGE_WIDENED:
             return None
-        wide = _plan("f64", x.shape, w.shape[2:], padding, "zeros", "fft", False)
+        wide = plan_of("f64", x.shape, w.shape[2:], padding, "fft", False)
         out = _run(wide, x.astype(np.float64), w.astype(np.float64), padding).astype(x.dtype)
     else:
         out = _run(plan, x, w, padding)
@@ -314,5 +308,5 @@ def runs_by_fft(
         before, after = k - 1 - low, high - n
         padding.append((max(before, 0), max(after, 0)))
         sizes.append(n + min(before, 0) + min(after, 0))
-    plan = _plan(code, (1, 1, *sizes), kernel, tuple(padding), "zeros", "auto", False)
+    plan = plan_of(code, (1, 1, *sizes), kernel, tuple(padding), "auto", False)
     return bool(plan.algorithm == "fft")
