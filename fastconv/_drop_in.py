@@ -78,7 +78,6 @@ def original(module: str, name: str) -> Callable[..., Any]:
 def stands_in(module: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Decorate a function so that SciPy's of the same name runs where it raises `NotCovered`."""
 
-
     def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
         @functools.wraps(function)
         def covered(*args: Any, **kwargs: Any) -> Any:

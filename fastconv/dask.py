@@ -99,33 +99,190 @@ def _kernel(x: Any, kernel: Any) -> np.ndarray:
 
 
 def _run(
-    name: str, x: Any, kernel: np.ndarray, mode: str, *, flipped: bool = False, wrap: bool = False,
-    symm: bool = False, fill: Any = 0, **options: Any,
+    name: str, x: Any, kernel: Any, mode: str, *, boundary: str | None = None, fill: Any = 0,
+    **options: Any,
 ) -> Any:  # fmt: skip
-    """One of signal's functions, by its "same" mode and padding or cropping for the others."""
-    da = _dask()
+    """One of signal's functions: by its "same" mode, of an array padded or a result cropped."""
+    kernel = _kernel(x, kernel)
     if mode not in ("full", "same", "valid"):
         raise ValueError(f"mode must be 'full', 'same' or 'valid', got {mode!r}")
     n, k = x.shape, kernel.shape
     if mode == "valid" and any(a < b for a, b in zip(n, k, strict=True)):
         raise ValueError(f"in2 must be no larger than in1 for mode 'valid', got {k} and {n}")
-    # Sample i of "same" is sample i + before of "full"; it sees [i - behind, i + before].
-    before = [b // 2 if flipped else (b - 1) // 2 for b in k]
-    behind = [b - 1 - a for a, b in zip(before, k, strict=True)]
+    # Sample i of "same" sees samples i - before to i + after.
+    after = [b // 2 if name == "correlate2d" else (b - 1) // 2 for b in k]
+    before = [b - 1 - a for a, b in zip(after, k, strict=True)]
     if mode == "full":
-        pads = list(zip(before, behind, strict=True))
-        if wrap or symm:
-            x = da.pad(x, pads, mode="wrap" if wrap else "symmetric")
-            # The outermost samples see beyond that padding.
-            raise NotImplementedError("mode 'full' with boundary 'wrap' or 'symm'")
-        x = da.pad(x, pads, mode="constant", constant_values=fill)
-    probe = getattr(signal, name)(np.ones((1,) * x.ndim, x.dtype), np.ones_like(kernel[:1]))
+        x = _dask().pad(x, [(b - 1, b - 1) for b in k], **_padding(boundary, fill))
+    elif boundary is not None:
+        options |= {"boundary": "fill" if boundary == "wrap" else boundary, "fillvalue": fill}
+    function = getattr(signal, name)
+    dtype = function(np.ones((2,) * x.ndim, x.dtype), np.ones((2,) * x.ndim, kernel.dtype)).dtype
     out = map_filter(
-        getattr(signal, name), x, list(zip(behind, before, strict=True)), kernel, mode="same",
-        wrap=wrap, dtype=probe.dtype, **options,
+        function, x, list(zip(before, after, strict=True)), kernel, mode="same",
+        wrap=mode == "same" and boundary == "wrap", dtype=dtype, **options,
     )  # fmt: skip
-    if mode == "valid":
-        out = out[
-            tuple(slice(d, d + a - b + 1) for d, a, b in zip(behind, n, k, strict=True))
-        ]
-    return out
+    if mode == "same":
+        return out
+    more = 1 if mode == "full" else -1
+    return out[
+        tuple(slice(d, d + a + more * (b - 1)) for d, a, b in zip(before, n, k, strict=True))
+    ]
+
+
+def _padding(boundary: str | None, fill: Any) -> dict[str, Any]:
+    if boundary in (None, "fill"):
+        return {"mode": "constant", "constant_values": fill}
+    return {"mode": "wrap" if boundary == "wrap" else "symmetric"}
+
+
+def convolve(in1: Any, in2: Any, mode: str = "full", method: str = "auto") -> Any:
+    """`fastconv.signal.convolve` of a dask array and a kernel held in memory.
+
+    Parameters
+    ----------
+    in1 : dask array
+    in2 : array_like
+    mode, method
+        As there; "valid" wants `in2` to be the smaller.
+
+    Returns
+    -------
+    dask array
+
+    Raises
+    ------
+    ValueError
+        For a kernel with other dimensions or an unknown mode.
+
+    Notes
+    -----
+    The values are those of `fastconv.signal` on the whole array, up to the rounding of whichever
+    method is fastest for a chunk; those of integers and of ``method="direct"`` are the same.
+
+    Examples
+    --------
+    >>> import dask.array, fastconv.dask
+    >>> x = dask.array.arange(6, chunks=3)
+    >>> fastconv.dask.convolve(x, [1, 1, 1], "same").compute()
+    array([ 1,  3,  6,  9, 12,  9])
+    """
+    return _run("convolve", in1, in2, mode, method=method)
+
+
+def correlate(in1: Any, in2: Any, mode: str = "full", method: str = "auto") -> Any:
+    """`fastconv.signal.correlate` of a dask array and a kernel held in memory.
+
+    Parameters
+    ----------
+    in1, in2, mode, method
+        As `convolve`.
+
+    Returns
+    -------
+    dask array
+
+    Examples
+    --------
+    >>> import dask.array, fastconv.dask
+    >>> x = dask.array.arange(4, chunks=2)
+    >>> fastconv.dask.correlate(x, [0, 1], "valid").compute()
+    array([1, 2, 3])
+    """
+    return _run("correlate", in1, in2, mode, method=method)
+
+
+def fftconvolve(in1: Any, in2: Any, mode: str = "full") -> Any:
+    """`fastconv.signal.fftconvolve` of a dask array and a kernel, along all axes.
+
+    Parameters
+    ----------
+    in1, in2, mode
+        As `convolve`.
+
+    Returns
+    -------
+    dask array
+
+    Examples
+    --------
+    >>> import dask.array, fastconv.dask
+    >>> fastconv.dask.fftconvolve(dask.array.ones(4, chunks=2), [1.0, 1.0]).compute()
+    array([1., 2., 2., 2., 1.])
+    """
+    return _run("fftconvolve", in1, in2, mode)
+
+
+def oaconvolve(in1: Any, in2: Any, mode: str = "full") -> Any:
+    """`fastconv.signal.oaconvolve` of a dask array and a kernel, along all axes.
+
+    Parameters
+    ----------
+    in1, in2, mode
+        As `convolve`.
+
+    Returns
+    -------
+    dask array
+
+    Examples
+    --------
+    >>> import dask.array, fastconv.dask
+    >>> fastconv.dask.oaconvolve(dask.array.ones(4, chunks=2), [1.0, 1.0], "valid").compute()
+    array([2., 2., 2.])
+    """
+    return _run("oaconvolve", in1, in2, mode)
+
+
+def convolve2d(
+    in1: Any, in2: Any, mode: str = "full", boundary: str = "fill", fillvalue: Any = 0
+) -> Any:
+    """`fastconv.signal.convolve2d` of a dask array and a kernel held in memory.
+
+    Parameters
+    ----------
+    in1 : dask array of two dimensions
+    in2 : array_like of two dimensions
+    mode, boundary, fillvalue
+        As there.
+
+    Returns
+    -------
+    dask array
+
+    Examples
+    --------
+    >>> import dask.array, fastconv.dask
+    >>> x = dask.array.eye(4, chunks=2)
+    >>> fastconv.dask.convolve2d(x, [[1.0, 1.0]], "same", boundary="wrap").compute()
+    array([[1., 1., 0., 0.],
+           [0., 1., 1., 0.],
+           [0., 0., 1., 1.],
+           [1., 0., 0., 1.]])
+    """
+    return _run("convolve2d", in1, in2, mode, boundary=boundary, fill=fillvalue)
+
+
+def correlate2d(
+    in1: Any, in2: Any, mode: str = "full", boundary: str = "fill", fillvalue: Any = 0
+) -> Any:
+    """`fastconv.signal.correlate2d` of a dask array and a kernel held in memory.
+
+    Parameters
+    ----------
+    in1, in2, mode, boundary, fillvalue
+        As `convolve2d`.
+
+    Returns
+    -------
+    dask array
+
+    Examples
+    --------
+    >>> import dask.array, fastconv.dask
+    >>> x = dask.array.eye(2, chunks=1)
+    >>> fastconv.dask.correlate2d(x, [[1.0, 2.0]]).compute()
+    array([[2., 1., 0.],
+           [0., 2., 1.]])
+    """
+    return _run("correlate2d", in1, in2, mode, boundary=boundary, fill=fillvalue)

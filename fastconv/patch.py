@@ -30,10 +30,9 @@ _replaced: list[tuple[ModuleType, str, Any]] = []
 def scipy() -> Iterator[None]:
     """Let SciPy's names call fastconv inside a ``with`` block.
 
-    Every function of `fastconv.signal` and `fastconv.ndimage` stands in for SciPy's function of that
-    name, wherever a module of ``scipy.signal`` or ``scipy.ndimage`` holds it. So it is also called
-    by other SciPy functions that build on it, such as ``scipy.signal.savgol_filter`` or
-    ``resample_poly``.
+    Every function of `fastconv.signal` and `fastconv.ndimage` stands in for SciPy's function of
+    that name, wherever a module of ``scipy.signal`` or ``scipy.ndimage`` holds it. So it is also
+    called by other SciPy functions that build on it, such as ``scipy.signal.resample_poly``.
 
     Notes
     -----

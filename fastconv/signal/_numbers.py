@@ -36,7 +36,7 @@ def plain_array(value: Any, name: str) -> np.ndarray:
 
 
 def as_operands(in1: Any, in2: Any) -> tuple[np.ndarray, np.ndarray]:
-    """Both as arrays of at least one axis, the same number of them, none empty; else SciPy's turn."""
+    """Both as arrays with the same axes, at least one, and none empty; else SciPy's turn."""
     x, w = plain_array(in1, "in1"), plain_array(in2, "in2")
     if x.ndim != w.ndim or not x.ndim:
         raise NotCovered(f"inputs of {x.ndim} and {w.ndim} dimensions")
@@ -74,9 +74,8 @@ def convolve_numbers(
         char, bound = is_exact(x, w)
         if not char:
             raise NotCovered(f"integers whose sums may reach {bound}")
-        out = convolve_region(
-            x.astype(char), w.astype(char), region, exact=max(float(_largest(x * 1)), 1.0), **options
-        )
+        largest = max(float(_largest(x * 1)), 1.0)
+        out = convolve_region(x.astype(char), w.astype(char), region, exact=largest, **options)
         return _as_integers(out, dtype, bound)
     if dtype.kind != "c":
         return convolve_region(

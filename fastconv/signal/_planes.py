@@ -1,8 +1,8 @@
 """Real convolutions of one signal, picture or volume by one kernel, cut to a region of the result.
 
 `convolve_region` takes float32 or float64 arrays of any number of axes. Axes in front along which
-the kernel has one sample are a batch; up to three axes then go to the core as they are; of more, the
-first is summed here, one slice of the kernel after another. The method is the cheapest of
+the kernel has one sample are a batch; up to three axes then go to the core as they are; of more,
+the first is summed here, one slice of the kernel after another. The method is the cheapest of
 
     direct         the core's kernels
     separable      two passes, where a kernel of two axes is an outer product to within rounding
@@ -10,8 +10,8 @@ first is summed here, one slice of the kernel after another. The method is the c
 
 A sum of products rounds relative to the products it adds, a transform relative to the largest
 sample around. So the FFT runs only where the samples' dynamic range lets it keep the accuracy of a
-direct sum (`_range`), float32 in float64 if that is what it takes; outputs whose window holds nothing
-but zeros are set to zero after it.
+direct sum (`_range`), float32 in float64 if that is what it takes; outputs whose window holds
+nothing but zeros are set to zero after it.
 """
 
 from __future__ import annotations
