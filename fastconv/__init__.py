@@ -57,6 +57,7 @@ _MODULES: dict[str, tuple[str, ...]] = {
         "separate",
     ),
     "arithmetic": (),
+    "dask": (),
     "patch": (),
     "restoration": (),
     "signal": (),

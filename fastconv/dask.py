@@ -80,12 +80,18 @@ def map_filter(
     if wrap:
         x = da.pad(x, [depth[axis] for axis in range(x.ndim)], mode="wrap")
     out = da.map_overlap(
-        function, x, *args, depth=depth, boundary="none", trim=True, align_arrays=False,
-        allow_rechunk=True, dtype=dtype, meta=np.empty((0,) * x.ndim, dtype), **kwargs,
+        _filtered, x, depth=depth, boundary="none", trim=True, align_arrays=False,
+        allow_rechunk=True, dtype=dtype, meta=np.empty((0,) * x.ndim, dtype),
+        filtering=(function, args, kwargs),
     )  # fmt: skip
     if wrap:
         out = out[tuple(slice(depth[i][0], depth[i][0] + n) for i, n in enumerate(whole.shape))]
     return out
+
+
+def _filtered(block: np.ndarray, filtering: Any) -> Any:
+    function, args, kwargs = filtering
+    return function(block, *args, **kwargs)
 
 
 def _kernel(x: Any, kernel: Any) -> np.ndarray:

@@ -31,7 +31,7 @@ Region = tuple[tuple[int, int], ...]  # [low, high) of the full convolution, per
 
 CODES = {np.dtype(np.float32): "f32", np.dtype(np.float64): "f64"}
 # Ratio of largest to typical samples up to which an FFT rounds like a direct sum.
-_FFT_RANGE = {"f32": 64.0, "f64": 1e5}
+_FFT_RANGE = {"f32": 300.0, "f64": 1e5}
 _FFT_RANGE_WIDENED = 1e9
 _SAMPLED = 32  # of a block, to find what is typical
 _RANK_ONE_TAPS = 9

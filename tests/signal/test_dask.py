@@ -14,7 +14,7 @@ with warnings.catch_warnings():
     warnings.simplefilter("ignore")
     da = pytest.importorskip("dask.array", reason="dask is not installed")
 
-from fastconv import dask as lazy  # noqa: E402
+from fastconv import dask as lazy
 
 pytestmark = pytest.mark.filterwarnings("default")
 
@@ -30,8 +30,8 @@ def same(found, wanted, tolerance=1e-12):
     np.testing.assert_allclose(found.compute(scheduler="sync"), wanted, rtol=0, atol=tolerance)
 
 
-@pytest.mark.parametrize("mode", ("full", "same", "valid"))
-@pytest.mark.parametrize("kernel", ((3, 3), (4, 1), (2, 7), (12, 15)), ids=str)
+@pytest.mark.parametrize("mode", ["full", "same", "valid"])
+@pytest.mark.parametrize("kernel", [(3, 3), (4, 1), (2, 7), (12, 15)], ids=str)
 def test_convolutions(picture, rng, mode, kernel):
     w = rng.standard_normal(kernel)
     for chunks in ((10, 13), (37, 8), (4, 50)):
@@ -40,8 +40,8 @@ def test_convolutions(picture, rng, mode, kernel):
             same(getattr(lazy, name)(x, w, mode), getattr(signal, name)(picture, w, mode))
 
 
-@pytest.mark.parametrize("mode", ("full", "same", "valid"))
-@pytest.mark.parametrize("boundary", ("fill", "wrap", "symm"))
+@pytest.mark.parametrize("mode", ["full", "same", "valid"])
+@pytest.mark.parametrize("boundary", ["fill", "wrap", "symm"])
 def test_pictures(picture, rng, mode, boundary):
     x = da.from_array(picture, chunks=(10, 13))
     for kernel, fill in itertools.product(((3, 3), (4, 6)), (0, 2.5)):

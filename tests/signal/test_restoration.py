@@ -25,7 +25,7 @@ def theirs():
 
 
 @pytest.mark.parametrize(("shape", "psf"), CASES, ids=str)
-@pytest.mark.parametrize("dtype", ("float32", "float64", "float16"))
+@pytest.mark.parametrize("dtype", ["float32", "float64", "float16"])
 def test_wiener(theirs, shape, psf, dtype):
     image, psf = blurred(dtype, shape, psf)
     tolerance = 1e-11 if dtype == "float64" else 2e-4
@@ -44,7 +44,7 @@ def test_wiener_of_a_transfer_function(theirs):
 
 
 @pytest.mark.parametrize(("shape", "psf"), CASES, ids=str)
-@pytest.mark.parametrize("dtype", ("float32", "float64"))
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_richardson_lucy(theirs, shape, psf, dtype):
     image, psf = blurred(dtype, shape, psf)
     tolerance = 1e-10 if dtype == "float64" else 2e-3

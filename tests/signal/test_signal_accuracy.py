@@ -32,13 +32,13 @@ def error(x, w, mode="same"):
     return worst / np.finfo(x.dtype).eps
 
 
-@pytest.mark.parametrize("dtype", ("float32", "float64"))
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_the_fft_is_what_is_tested(dtype):
     assert signal.choose_conv_method(*signals(dtype), "same") == "fft"
 
 
-@pytest.mark.parametrize("dtype", ("float32", "float64"))
-@pytest.mark.parametrize("case", ("plain", "one large sample", "a quiet half", "large first"))
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("case", ["plain", "one large sample", "a quiet half", "large first"])
 def test_small_values_beside_large_ones(dtype, case):
     """scipy/scipy#22390: an FFT rounds relative to the largest sample anywhere."""
     x, w = signals(dtype)
@@ -71,9 +71,9 @@ def test_powers():
     np.testing.assert_allclose(y[-19:], wanted, rtol=1e-14)
 
 
-@pytest.mark.parametrize("dtype", ("float32", "float64", "complex128"))
-@pytest.mark.parametrize("value", (np.nan, np.inf))
-@pytest.mark.parametrize("method", ("auto", "fft", "direct"))
+@pytest.mark.parametrize("dtype", ["float32", "float64", "complex128"])
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+@pytest.mark.parametrize("method", ["auto", "fft", "direct"])
 @pytest.mark.filterwarnings("error")
 def test_nonfinite_stays_local(dtype, value, method):
     """scipy/scipy#15927: SciPy's results depend on the method chosen by size."""

@@ -86,10 +86,10 @@ def test_convolutions(n, k, mode):
 
 
 @pytest.mark.parametrize(
-    ("n", "k"), [((300, 310), (40, 41)), ((3000,), (900,)), ((60000,), (800,)), ((40, 50), (45, 3))],
-    ids=str,
+    ("n", "k"),
+    [((300, 310), (40, 41)), ((3000,), (900,)), ((60000,), (800,)), ((40, 50), (45, 3))], ids=str,
 )  # fmt: skip
-@pytest.mark.parametrize("mode", ("full", "same"))
+@pytest.mark.parametrize("mode", ["full", "same"])
 def test_large_kernels(n, k, mode):
     for a, b in ("ff", "dd", "bb", "fd", "FD", "Hb"):
         x, w = values(a, n), values(b, k)
@@ -97,7 +97,7 @@ def test_large_kernels(n, k, mode):
         check("fftconvolve", x, w, mode=mode)
 
 
-@pytest.mark.parametrize("boundary", ("fill", "wrap", "symm", "circular", "bogus"))
+@pytest.mark.parametrize("boundary", ["fill", "wrap", "symm", "circular", "bogus"])
 @pytest.mark.parametrize("mode", MODES)
 def test_pictures(boundary, mode):
     for n, k in (((6, 7), (3, 2)), ((3, 2), (6, 7)), ((8, 5), (1, 4)), ((12, 9), (5, 5))):
@@ -137,8 +137,8 @@ def test_axes(mode):
                 check(name, values(a, n), values(b, k), mode=mode, axes=axes)
 
 
-@pytest.mark.parametrize("up", (1, 2, 3, 5))
-@pytest.mark.parametrize("down", (1, 2, 3, 4))
+@pytest.mark.parametrize("up", [1, 2, 3, 5])
+@pytest.mark.parametrize("down", [1, 2, 3, 4])
 def test_upfirdn(up, down):
     for n, k in itertools.product((1, 5, 40, 20000), (1, 2, 7, 31)):
         for a, b in ("ff", "dd", "Dd", "DD", "ii", "bf"):
@@ -150,8 +150,8 @@ def test_upfirdn(up, down):
     check("upfirdn", values("d", (5,)), values("d", (9,)), 0, down)
 
 
-@pytest.mark.parametrize("k", (1, 2, 7))
-@pytest.mark.parametrize("lead", (1, 2.5, [2], [1.0, 0.5], [0.0]), ids=str)
+@pytest.mark.parametrize("k", [1, 2, 7])
+@pytest.mark.parametrize("lead", [1, 2.5, [2], [1.0, 0.5], [0.0]], ids=str)
 def test_lfilter(k, lead):
     for a, b in ("ff", "dd", "Dd", "DD", "ii", "fd"):
         taps = values(a, (k,))
