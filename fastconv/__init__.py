@@ -61,11 +61,15 @@ _MODULES: dict[str, tuple[str, ...]] = {
         "separate",
     ),
     "arithmetic": (),
+    "dask": (),
+    "patch": (),
+    "restoration": (),
+    "signal": (),
     "tune": (),
 }
 _HOMES = {name: module for module, names in _MODULES.items() for name in names}
 
-__all__ = ["__version__", "arithmetic", "tune", *_HOMES]
+__all__ = ["__version__", "arithmetic", "patch", "restoration", "signal", "tune", *_HOMES]
 
 
 def __getattr__(name: str) -> Any:

@@ -1,7 +1,10 @@
 from fastconv import arithmetic as arithmetic
 from fastconv import functional as functional
 from fastconv import linear_algebra as linear_algebra
+from fastconv import patch as patch
 from fastconv import rearrange as rearrange
+from fastconv import restoration as restoration
+from fastconv import signal as signal
 from fastconv import tune as tune
 from fastconv._threads import get_num_threads as get_num_threads
 from fastconv._threads import num_threads as num_threads
@@ -97,16 +100,19 @@ __all__ = [
     "max_pool2d",
     "max_pool3d",
     "num_threads",
+    "patch",
     "peaks",
     "pixel_shuffle",
     "pixel_unshuffle",
     "profile",
     "resize_conv2d",
+    "restoration",
     "separable_conv2d",
     "separate",
     "set_num_threads",
     "show_config",
     "show_runtime",
+    "signal",
     "space_to_batch",
     "space_to_depth",
     "spatially_separable_conv2d",
