@@ -1,0 +1,197 @@
+/* filter: a block of rows of one plane and strip; see filter.h for the way of a row. */
+#include "filter.h"
+
+#include "kernels/common/integers.h"
+
+#if !FC_IS_NARROW
+
+#include "kernels/filter/elements.h"
+#include "kernels/filter/sweep.h"
+
+enum { SLACK = LIST_VECS * VL }; /* sweeps run over the end of a row by less */
+
+typedef struct filter_scratch {
+    const real **table;    /* [depth tap][ring], of the rows being computed */
+    const real **pointers; /* of the taps */
+    real *first_weight, *second_weight;
+    real *ring;            /* [depth tap][ring][pitch] */
+    real *constant;        /* a row of it */
+    real *middle;          /* FC_FILTER_ROWS rows of what the first stage gives */
+    real *result;          /* one row of what the second gives */
+    char *converted;       /* one row of out's type */
+    int64_t pitch;
+} filter_scratch;
+
+static size_t scratch_at(const fc_filter_call *call, char *base, filter_scratch *s) {
+    int64_t depth = call->filter->first.kernel[0];
+    int64_t most = larger(call->first.count, call->second.count);
+    int64_t pitch = round_up(call->strip + call->left[0] + call->right[0] + call->left[1] + call->right[1] + SLACK, VL);
+    pitch += 3 * VL; /* no power of two: rows must not compete for the same sets of L1 */
+    size_t sizes[9] = {(size_t)(depth * call->ring) * sizeof(real *), (size_t)most * sizeof(real *),
+                       (size_t)call->first.count * sizeof(real),      (size_t)call->second.count * sizeof(real),
+                       (size_t)(depth * call->ring * pitch) * sizeof(real), (size_t)pitch * sizeof(real),
+                       (size_t)(FC_FILTER_ROWS * pitch) * sizeof(real), (size_t)pitch * sizeof(real),
+                       (size_t)pitch * 8};
+    char *starts[9];
+    size_t total = 0;
+    for (int i = 0; i < 9; i++) {
+        starts[i] = base + total;
+        total += (sizes[i] + 63) / 64 * 64;
+    }
+    if (base != NULL)
+        *s = (filter_scratch){(const real **)(void *)starts[0], (const real **)(void *)starts[1],
+                              (real *)(void *)starts[2],        (real *)(void *)starts[3],
+                              (real *)(void *)starts[4],        (real *)(void *)starts[5],
+                              (real *)(void *)starts[6],        (real *)(void *)starts[7],
+                              starts[8],                        pitch};
+    return total;
+}
+
+static size_t scratch_bytes(const fc_filter_call *call) { return scratch_at(call, NULL, NULL); }
+
+/* What this task computes. */
+typedef struct piece {
+    int64_t image, depth, begin, end; /* rows [begin, end) */
+    int64_t column, columns;
+} piece;
+
+/* Elements [first, last) of a row of x, all outside it. */
+static void extend_row(const fc_filter_call *call, const char *row, int64_t first, int64_t last, real *to) {
+    const fc_filter *f = call->filter;
+    int64_t size = (int64_t)fc_element_size(f->x_element);
+    for (int64_t i = first; i < last; i++) {
+        int64_t pixel = i >= 0 ? i / f->step : -((f->step - 1 - i) / f->step);
+        int64_t source = fc_extended(pixel, f->size[2], f->extension[2]);
+        if (source < 0)
+            *to++ = (real)f->constant;
+        else
+            read_row[f->x_element](row + (source * f->step + i - pixel * f->step) * size, to++, 1);
+    }
+}
+
+/* Elements [first, last) of a row of x, extended. */
+static void copy_row(const fc_filter_call *call, const char *row, int64_t first, int64_t last, real *to) {
+    const fc_filter *f = call->filter;
+    int64_t begin = smaller(larger(first, 0), last), end = larger(smaller(last, call->columns), begin);
+    extend_row(call, row, first, begin, to);
+    if (end > begin)
+        read_row[f->x_element](row + begin * (int64_t)fc_element_size(f->x_element), to + (begin - first), end - begin);
+    extend_row(call, row, end, last, to + (end - first));
+}
+
+/* The table for output row h and the ones below it; rows up to *copied are in the ring already. */
+static void fill_table(const fc_filter_call *call, const piece *p, int64_t h, int64_t *copied, filter_scratch *s) {
+    const fc_filter *f = call->filter;
+    int64_t size = (int64_t)fc_element_size(f->x_element), top = h - f->first.before[1];
+    int64_t first = p->column - call->left[0] - call->left[1];
+    int64_t last = p->column + p->columns + call->right[0] + call->right[1];
+    int64_t needed = smaller(h + FC_FILTER_ROWS, p->end) - h + f->first.kernel[1] - 1; /* rows any output reads */
+    for (int64_t kd = 0; kd < f->first.kernel[0]; kd++) {
+        int64_t d = fc_extended(p->depth + kd - f->first.before[0], f->size[0], f->extension[0]);
+        for (int64_t i = 0; i < call->ring; i++) {
+            int64_t q = top + smaller(i, needed - 1), y = fc_extended(q, f->size[1], f->extension[1]);
+            const real **entry = &s->table[kd * call->ring + i];
+            if (d < 0 || y < 0) {
+                *entry = s->constant;
+                continue;
+            }
+            int64_t slot = (q + f->first.before[1]) % call->ring; /* never negative: q begins at -before */
+            real *copy = s->ring + (kd * call->ring + slot) * s->pitch;
+            *entry = copy;
+            if (q >= *copied)
+                copy_row(call, call->x + (p->image * f->x_stride[0] + d * f->x_stride[1] + y * f->x_stride[2]) * size,
+                         first, last, copy);
+        }
+    }
+    *copied = top + needed;
+}
+
+static void divide_row(real divisor, int64_t n, real *row) {
+    vec by = v_set1(divisor);
+    for (int64_t i = 0; i < n; i += VL)
+        v_store(row + i, v_div(v_load(row + i), by));
+}
+
+/* The first stage of FC_FILTER_ROWS rows. */
+static void run_first(const fc_filter_call *call, int64_t rows, int64_t columns, filter_scratch *s) {
+    const fc_filter_stage *stage = &call->filter->first;
+    const fc_filter_taps *taps = &call->first;
+    if (taps->grid) {
+        grid g = {s->table, s->first_weight, stage->kernel[0], stage->kernel[1], stage->kernel[2],
+                  call->ring, call->filter->step, s->middle, s->pitch};
+        sweep_grid(&g, columns);
+    }
+    for (int64_t r = 0; r < rows; r++) {
+        real *to = s->middle + r * s->pitch;
+        if (!taps->grid) {
+            for (int64_t t = 0; t < taps->count; t++)
+                s->pointers[t] = s->table[taps->row[t] + r] + taps->shift[t];
+            sweep_row(taps->order, s->pointers, s->first_weight, taps->count, columns, to);
+        }
+        if (taps->divisor != 0)
+            divide_row((real)taps->divisor, columns, to);
+    }
+}
+
+/* One row of the second stage: rounded to the type of out, then its own border. */
+static const real *run_second(const fc_filter_call *call, const piece *p, real *row, filter_scratch *s) {
+    const fc_filter *f = call->filter;
+    const fc_filter_taps *taps = &call->second;
+    int64_t n = p->columns + call->left[1] + call->right[1], first = p->column - call->left[1];
+    if (f->out_element != (f->single ? FC_REAL32 : FC_REAL64)) {
+        write_row[f->out_element](row, s->converted, n);
+        read_row[f->out_element](s->converted, row, n);
+    }
+    for (int64_t i = first; f->extension[2] == FC_EXTEND_CONSTANT && i < 0; i++)
+        row[i - first] = (real)f->constant;
+    for (int64_t i = call->columns; f->extension[2] == FC_EXTEND_CONSTANT && i < first + n; i++)
+        row[i - first] = (real)f->constant;
+    for (int64_t t = 0; t < taps->count; t++)
+        s->pointers[t] = row + taps->shift[t];
+    sweep_row(taps->order, s->pointers, s->second_weight, taps->count, p->columns, s->result);
+    if (taps->divisor != 0)
+        divide_row((real)taps->divisor, p->columns, s->result);
+    return s->result;
+}
+
+static void run(const fc_filter_call *call, int64_t task, void *scratch) {
+    const fc_filter *f = call->filter;
+    int64_t strip = task % call->strips, rest = task / call->strips;
+    int64_t block = rest % call->blocks, plane = rest / call->blocks;
+    piece p = {.image = plane / f->size[0], .depth = plane % f->size[0], .begin = block * call->block,
+               .column = strip * call->strip};
+    p.end = smaller(p.begin + call->block, f->size[1]);
+    p.columns = smaller(call->strip, call->columns - p.column);
+    filter_scratch s;
+    scratch_at(call, scratch, &s);
+    for (int64_t t = 0; t < call->first.count; t++)
+        s.first_weight[t] = (real)call->first.weight[t];
+    for (int64_t t = 0; t < call->second.count; t++)
+        s.second_weight[t] = (real)call->second.weight[t];
+    for (int64_t i = 0; i < s.pitch; i++)
+        s.constant[i] = (real)f->constant;
+    int64_t out_size = (int64_t)fc_element_size(f->out_element), copied = INT64_MIN;
+    int64_t middle = p.columns + call->left[1] + call->right[1];
+    for (int64_t h = p.begin; h < p.end; h += FC_FILTER_ROWS) {
+        int64_t rows = smaller(FC_FILTER_ROWS, p.end - h);
+        fill_table(call, &p, h, &copied, &s);
+        run_first(call, rows, middle, &s);
+        for (int64_t r = 0; r < rows; r++) {
+            const real *result = s.middle + r * s.pitch;
+            if (call->second.count)
+                result = run_second(call, &p, s.middle + r * s.pitch, &s);
+            int64_t at = p.image * f->out_stride[0] + p.depth * f->out_stride[1] + (h + r) * f->out_stride[2];
+            write_row[f->out_element](result, call->out + (at + p.column) * out_size, p.columns);
+        }
+    }
+}
+
+#else
+
+static size_t scratch_bytes(const fc_filter_call *call) { (void)call; return 0; }
+static void run(const fc_filter_call *call, int64_t task, void *scratch) { (void)call, (void)task, (void)scratch; }
+
+#endif
+
+const fc_filter_kernel FC_FN(fc_filter_kernel);
+const fc_filter_kernel FC_FN(fc_filter_kernel) = {.name = FC_NAME("filter"), .scratch_bytes = scratch_bytes, .run = run};

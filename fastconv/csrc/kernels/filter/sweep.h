@@ -1,0 +1,129 @@
+/* Sums of taps along a row, lanes along columns. Each output is added up in the order the taps are listed in, so
+ * that double sums are SciPy's to the bit: there a product is rounded before it is added; float32 fuses the two.
+ * Bound: FMA throughput where rows share loads (a grid), else loads, of which unaligned ones count double. */
+#ifndef FC_FILTER_SWEEP_H
+#define FC_FILTER_SWEEP_H
+
+#include "filter.h"
+#include "simd/vec.h"
+
+enum { LIST_VECS = 8, GRID_VECS = FC_ISA_IS >= 3 ? 4 : 2 };
+
+FC_INLINE vec add_product(vec a, vec b, vec sum) {
+#if FC_IS_F64
+    return v_add(sum, v_mul(a, b));
+#else
+    return v_fma(a, b, sum);
+#endif
+}
+
+/* Taps one by one. */
+FC_INLINE void list_block(const real *const *taps, const real *weight, int64_t count, int64_t at, const int vecs,
+                          real *to) {
+    vec sum[LIST_VECS];
+    for (int v = 0; v < vecs; v++)
+        sum[v] = v_zero();
+    for (int64_t t = 0; t < count; t++) {
+        vec w = v_set1(weight[t]);
+        const real *p = taps[t] + at;
+        for (int v = 0; v < vecs; v++)
+            sum[v] = add_product(w, v_load(p + v * VL), sum[v]);
+    }
+    for (int v = 0; v < vecs; v++)
+        v_store(to + at + v * VL, sum[v]);
+}
+
+/* The middle, then pairs at equal distances from it. */
+FC_INLINE void pair_block(const real *const *taps, const real *weight, int64_t count, int64_t at, const int vecs,
+                          const int odd, real *to) {
+    vec sum[LIST_VECS];
+    vec w = v_set1(weight[0]);
+    for (int v = 0; v < vecs; v++)
+        sum[v] = v_mul(w, v_load(taps[0] + at + v * VL));
+    for (int64_t t = 1; t < count; t += 2) {
+        const real *left = taps[t] + at, *right = taps[t + 1] + at;
+        w = v_set1(weight[t]);
+        for (int v = 0; v < vecs; v++) {
+            vec a = v_load(left + v * VL), b = v_load(right + v * VL);
+            sum[v] = add_product(odd ? v_sub(a, b) : v_add(a, b), w, sum[v]);
+        }
+    }
+    for (int v = 0; v < vecs; v++)
+        v_store(to + at + v * VL, sum[v]);
+}
+
+FC_INLINE void one_block(fc_order order, const real *const *taps, const real *weight, int64_t count, int64_t at,
+                         const int vecs, real *to) {
+    if (order == FC_ORDER_EVEN)
+        pair_block(taps, weight, count, at, vecs, 0, to);
+    else if (order == FC_ORDER_ODD)
+        pair_block(taps, weight, count, at, vecs, 1, to);
+    else
+        list_block(taps, weight, count, at, vecs, to);
+}
+
+/* `columns` outputs, rounded up to vectors, of one row. */
+static void sweep_row(fc_order order, const real *const *taps, const real *weight, int64_t count, int64_t columns,
+                      real *to) {
+    int64_t at = 0;
+    for (; at + (LIST_VECS - 1) * VL < columns; at += LIST_VECS * VL)
+        one_block(order, taps, weight, count, at, LIST_VECS, to);
+    for (; at + VL < columns; at += 2 * VL)
+        one_block(order, taps, weight, count, at, 2, to);
+    if (at < columns)
+        one_block(order, taps, weight, count, at, 1, to);
+}
+
+/* A grid of taps for FC_FILTER_ROWS rows of outputs: a row of x is loaded once for all that read it. */
+typedef struct grid {
+    const real *const *table; /* [depth tap][ring] */
+    const real *weight;       /* [depth][height][width] */
+    int64_t depth, height, width, ring, step;
+    real *to;                 /* rows to_pitch apart */
+    int64_t to_pitch;
+} grid;
+
+FC_INLINE void grid_block(const grid *g, int64_t at, const int vecs) {
+    vec sum[FC_FILTER_ROWS][GRID_VECS];
+    for (int r = 0; r < FC_FILTER_ROWS; r++)
+        for (int v = 0; v < vecs; v++)
+            sum[r][v] = v_zero();
+    for (int64_t d = 0; d < g->depth; d++)
+        for (int64_t s = 0; s < g->height + FC_FILTER_ROWS - 1; s++) {
+            const real *row = g->table[d * g->ring + s] + at;
+            const real *w = g->weight + (d * g->height + s) * g->width; /* of output row 0 */
+            if (s >= FC_FILTER_ROWS - 1 && s < g->height) {
+                for (int64_t k = 0; k < g->width; k++, row += g->step) {
+                    vec x[GRID_VECS];
+                    for (int v = 0; v < vecs; v++)
+                        x[v] = v_load(row + v * VL);
+                    for (int r = 0; r < FC_FILTER_ROWS; r++) {
+                        vec weight = v_set1(w[k - r * g->width]);
+                        for (int v = 0; v < vecs; v++)
+                            sum[r][v] = add_product(weight, x[v], sum[r][v]);
+                    }
+                }
+                continue;
+            }
+            for (int r = 0; r < FC_FILTER_ROWS; r++) /* the first and last rows: not of every output */
+                if (s - r >= 0 && s - r < g->height)
+                    for (int64_t k = 0; k < g->width; k++) {
+                        vec weight = v_set1(w[k - r * g->width]);
+                        for (int v = 0; v < vecs; v++)
+                            sum[r][v] = add_product(weight, v_load(row + k * g->step + v * VL), sum[r][v]);
+                    }
+        }
+    for (int r = 0; r < FC_FILTER_ROWS; r++)
+        for (int v = 0; v < vecs; v++)
+            v_store(g->to + r * g->to_pitch + at + v * VL, sum[r][v]);
+}
+
+static void sweep_grid(const grid *g, int64_t columns) {
+    int64_t at = 0;
+    for (; at + (GRID_VECS - 1) * VL < columns; at += GRID_VECS * VL)
+        grid_block(g, at, GRID_VECS);
+    for (; at < columns; at += VL)
+        grid_block(g, at, 1);
+}
+
+#endif
