@@ -155,8 +155,8 @@ def run_filter(
     out_strides: Sequence[int],
     extension: Sequence[str],
     constant: float,
-    first: tuple[Sequence[int], Sequence[int], np.ndarray, str, float],
-    second: tuple[Sequence[int], Sequence[int], np.ndarray, str, float] | None = None,
+    first: tuple[Sequence[int], Sequence[int], np.ndarray, str, float, float],
+    second: tuple[Sequence[int], Sequence[int], np.ndarray, str, float, float] | None = None,
     threads: int = 0,
 ) -> None: ...
 def dense_channels(array: np.ndarray, rank: int, channels_last: bool) -> bool | None: ...

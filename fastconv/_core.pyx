@@ -383,14 +383,14 @@ ORDERS = {"raster": FC_ORDER_RASTER, "line": FC_ORDER_LINE, "even": FC_ORDER_EVE
 
 
 cdef int read_stage(fc_filter_stage *stage, object given, _View weights) except -1:
-    """(kernel, taps before the output, float64 weights, order, divisor), sizes for three axes."""
-    kernel, before, values, order, divisor = given
+    """(kernel, taps before the output, float64 weights, order, divisor, doubt), sizes for three axes."""
+    kernel, before, values, order, divisor, doubt = given
     weights.hold(values, False, "weights")
     spatial(stage.kernel, kernel, 3)
     spatial(stage.before, before, 3)
     stage.weights = <const double *> weights.buffer.buf
     stage.order = ORDERS[order]
-    stage.divisor = divisor
+    stage.divisor, stage.doubt = divisor, doubt
     return 0
 
 

@@ -252,6 +252,7 @@ typedef struct fc_filter_stage {
     const double *weights; /* NULL: no such stage */
     fc_order order;
     double divisor;        /* sums are divided by it; 0: they are not */
+    double doubt;          /* float32 sums no further from a whole number are added again in double; 0: none are */
 } fc_filter_stage;
 
 typedef struct fc_filter {

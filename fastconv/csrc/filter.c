@@ -95,7 +95,7 @@ static void list_taps(const fc_filter_stage *stage, int64_t ring, int64_t step, 
         place[total + kept++] = at % width * step;
     }
     *taps = (fc_filter_taps){stage->order, raster && (all || finite), kept, weight, place, place + total,
-                             stage->divisor};
+                             stage->divisor, stage->doubt};
 }
 
 static int64_t larger(int64_t a, int64_t b) { return a > b ? a : b; }

@@ -25,7 +25,7 @@ typedef struct fc_filter_taps {
     int64_t count;
     const double *weight;
     const int64_t *row, *shift;
-    double divisor;
+    double divisor, doubt;
 } fc_filter_taps;
 
 typedef struct fc_filter_call {

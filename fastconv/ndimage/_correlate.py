@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from fastconv import functional
 from fastconv._drop_in import NotCovered, stands_in
 from fastconv.ndimage._arguments import (
     check_dtypes,
@@ -24,6 +25,11 @@ from fastconv.ndimage._engine import Line, correlate_lines, correlate_window, li
 __all__ = ["apply_lines", "convolve", "convolve1d", "correlate", "correlate1d"]
 
 _TINY = 2.0**-52  # SciPy leaves out weights below
+_LARGE_KERNEL = 625  # weights from which transforms are faster than sums
+_NUMPY_MODES: dict[str, Any] = {
+    "reflect": "symmetric", "mirror": "reflect", "nearest": "edge", "constant": "constant",
+    "wrap": "wrap",
+}  # fmt: skip
 
 
 def by_parts(
@@ -208,6 +214,42 @@ def _as_passes(
     ]
 
 
+def _even(x: np.ndarray) -> bool:
+    """Whether every block of 16 cells a side holds a value within 2**-10 of the largest.
+
+    A transform's rounding is relative to the largest values near by. Windows of large kernels hold
+    whole blocks, so that no output is then small beside it but by cancellation.
+    """
+    most = np.abs(x)
+    for axis in range(x.ndim):
+        most = np.maximum.reduceat(most, np.arange(0, x.shape[axis], 16), axis=axis)
+    return bool(most.min() * 1024 >= most.max()) and bool(np.isfinite(most.max()))
+
+
+def _by_transform(
+    x: np.ndarray, weights: np.ndarray, before: Sequence[int], mode: str, output: np.ndarray,
+    constant: float,
+) -> bool:  # fmt: skip
+    """Correlate by FFT where the kernel is so large that this is faster; whether it was."""
+    same_float = x.dtype.kind == "f" and x.dtype.newbyteorder("=") == output.dtype
+    if weights.size < _LARGE_KERNEL or not same_float or x.size < 4 * weights.size:
+        return False
+    long = [axis for axis, taps in enumerate(weights.shape) if taps > 1]
+    rank = x.ndim - long[0]
+    if rank > 3 or min(weights.shape[long[0] :]) < 16 or not np.isfinite(weights).all():
+        return False
+    if not _even(x):
+        return False
+    pads = [(lead, taps - 1 - lead) for lead, taps in zip(before, weights.shape)]
+    extra = {"constant_values": constant} if mode == "constant" else {}
+    padded = np.pad(x, pads, mode=_NUMPY_MODES[mode], **extra).astype(output.dtype, copy=False)
+    kernel = weights.reshape(weights.shape[long[0] :]).astype(output.dtype)
+    planes = padded.reshape(-1, 1, *padded.shape[long[0] :])
+    convolve = (functional.conv1d, functional.conv2d, functional.conv3d)[rank - 1]
+    output[...] = convolve(planes, kernel[None, None], algorithm="fft").reshape(output.shape)
+    return True
+
+
 def _apply_window(
     x: np.ndarray, weights: np.ndarray, before: Sequence[int], mode: str, output: np.ndarray,
     cval: Any,
@@ -217,7 +259,7 @@ def _apply_window(
     lines = _as_passes(x, weights, before, mode, output, constant)
     if lines is not None:
         correlate_lines(x, lines, output, constant)
-    else:
+    elif not _by_transform(x, weights, before, mode, output, constant):
         correlate_window(x, weights, before, [mode] * x.ndim, output, constant)
 
 
@@ -290,7 +332,9 @@ def correlate(
     float64 and integers: SciPy's values to the last bit. float32 is computed in float32 with an
     error of at most ``(k + 1) * 2**-24 * sum(|weights| * |window|)`` for k weights. Larger floating
     point kernels that are products of one factor per axis run as passes, with the same bound for
-    their precision (float64: ``2**-53``).
+    their precision (float64: ``2**-53``). From 625 weights on, at least 16 along each axis, floating
+    point runs by FFT if every part of the picture holds values not far below the largest; the
+    error is then relative to the largest sum near by.
 
     Examples
     --------

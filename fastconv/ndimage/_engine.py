@@ -22,6 +22,7 @@ __all__ = ["Line", "correlate_lines", "correlate_window", "line_of"]
 _EPS = 2.0**-52  # SciPy's DBL_EPSILON: what differs by less counts as equal
 _LONGEST_STEP = 64  # elements behind an axis up to which its passes run along the width
 _EXACT_IN_SINGLE = 2.0**24
+_MOST_DOUBT = 2.0**-8  # one float32 sum in 128, then, is added again
 _WRAPS_EXACTLY = 2.0**31  # sums beyond are no longer taken modulo the type
 
 
@@ -86,18 +87,42 @@ def _sums_are_exact(
     return True
 
 
-def _single(
+def _doubts(
+    source: np.dtype, target: np.dtype, stages: Sequence[np.ndarray], constant: float
+) -> list[float] | None:
+    """For each stage, by how much a float32 sum may differ from the double one; None if that is
+    so much that many sums would have to be added again."""
+    if target.kind not in "iu" or target.char in "IQL" or constant != np.rint(constant):
+        return None
+    most, doubts = max(_bound(source), abs(constant)), []
+    for weights in stages:
+        total = most * float(np.abs(weights).sum())
+        doubts.append((len(weights.ravel()) + 3) * 2.0**-24 * total)
+        if not doubts[-1] < _MOST_DOUBT:
+            return None
+        most = max(_bound(target) if target.kind == "u" else min(total, _bound(target)), abs(constant))
+    return doubts
+
+
+def _precision(
     x: np.ndarray, out: np.ndarray, stages: Sequence[np.ndarray], constant: float, divided: bool
-) -> bool:
-    """Whether to compute in float32: float32 stays what it is, and whole numbers where no sum
-    can be rounded. Everything else is computed in double, as SciPy computes all."""
-    source, target = x.dtype, out.dtype
+) -> tuple[bool, list[float]]:
+    """Whether to compute in float32, and what doubt that leaves about each stage's sums.
+
+    float32 stays what it is. Narrow integers are computed in float32 where no sum of whole numbers
+    can be rounded, and where few come so near to a whole number that truncation could differ:
+    those are added again in double. Everything else is computed in double, as SciPy computes all.
+    """
+    source, target, sure = x.dtype, out.dtype, [0.0] * len(stages)
     narrow = source.kind in "biu" and source.itemsize <= 2
     if target == np.float32 and (source == np.float32 or narrow):
-        return True
+        return True, sure
     if not narrow or (divided and target.kind == "f"):
-        return False
-    return _sums_are_exact(source, target, stages, constant, _EXACT_IN_SINGLE)
+        return False, sure
+    if _sums_are_exact(source, target, stages, constant, _EXACT_IN_SINGLE):
+        return True, sure
+    doubts = None if divided else _doubts(source, target, stages, constant)
+    return doubts is not None, doubts or sure
 
 
 def _commute(x: np.ndarray, out: np.ndarray, lines: Sequence[Line], constant: float) -> bool:
@@ -125,14 +150,16 @@ def _run(
     extension: Sequence[str], constant: float, first: tuple, second: tuple | None = None,
 ) -> None:  # fmt: skip
     """One run over dense arrays seen as `planes` x depth x height x (width * step)."""
-    weights = [stage[2] for stage in (first, second) if stage is not None]
-    divided = any(stage[4] for stage in (first, second) if stage is not None)
+    stages = [first] if second is None else [first, second]
+    weights = [stage[2] for stage in stages]
+    single, doubts = _precision(x, out, weights, constant, any(stage[4] for stage in stages))
+    given = [(*stage, doubt) for stage, doubt in zip(stages, doubts)]
     row = size[2] * step
     strides = (size[0] * size[1] * row, size[1] * row, row)
     _core.run_filter(
-        x, out, single=_single(x, out, weights, constant, divided), batch=planes, size=size,
-        step=step, x_strides=strides, out_strides=strides, extension=extension,
-        constant=constant, first=first, second=second, threads=-_core.threads_here.get(),
+        x, out, single=single, batch=planes, size=size, step=step, x_strides=strides,
+        out_strides=strides, extension=extension, constant=constant, first=given[0],
+        second=given[1] if second is not None else None, threads=-_core.threads_here.get(),
     )  # fmt: skip
 
 

@@ -85,7 +85,7 @@ def test_windows(name, dtype, mode):
                 np.testing.assert_array_equal(got, wanted)
 
 
-@pytest.mark.parametrize(("source", "target"), itertools.product(REALS, REALS))
+@pytest.mark.parametrize(("source", "target"), list(itertools.product(REALS, REALS)))
 def test_dtype_pairs(source, target):
     x = data((12, 40), source)
     agree("correlate1d", x, [0.25, 0.5, 0.3], output=np.dtype(target), size=400)
@@ -93,7 +93,8 @@ def test_dtype_pairs(source, target):
     agree("gaussian_filter", x, 1.2, output=np.dtype(target), size=400)
     agree("sobel", x, output=np.dtype(target), size=4000)
     agree("sobel", x, 0, output=np.dtype(target), size=4000)
-    agree("uniform_filter", x, 5, output=np.dtype(target), size=400)
+    if target != "u8" or source[0] not in "if":  # sums beyond 2**53 depend on their order
+        agree("uniform_filter", x, 5, output=np.dtype(target), size=400)
 
 
 @pytest.mark.parametrize("mode", ["reflect", "constant", "wrap"])
@@ -109,8 +110,9 @@ def test_every_function(dtype, mode):
         agree("uniform_filter", x, 4, **common)
         agree("uniform_filter1d", x, 7, axis=0, origin=2, **common)
         agree("laplace", x, **common)
+        if dtype[0] == "f":  # of wrapped integers SciPy takes roots of negative squares, and warns
+            agree("gaussian_gradient_magnitude", x, 1.1, **common, size=1000)
         if dtype[0] != "c":
-            agree("gaussian_gradient_magnitude", np.abs(x), 1.1, **common, size=1000)
             for axis in range(x.ndim):
                 agree("sobel", x, axis, **common, size=400)
                 agree("prewitt", x, axis, **common, size=400)
@@ -180,14 +182,42 @@ def test_kernels_of_rank_one(dtype):
     agree("correlate", data((20, 21, 22), dtype), np.einsum("i,j,k", *[line[:7]] * 3), size=4000)
 
 
+@pytest.mark.parametrize("mode", ["reflect", "mirror", "nearest", "constant", "wrap"])
+@pytest.mark.parametrize("dtype", ["f4", "f8"])
+def test_kernels_for_transforms(dtype, mode):
+    weights = data((27, 25), "f8", 3)
+    agree("correlate", data((90, 101), dtype), weights, mode=mode, cval=1.5, size=4000, origin=(3, -2))
+    agree("convolve", data((3, 60, 50), dtype), weights[None], mode=mode, cval=1.5, size=4000)
+
+
+@pytest.mark.parametrize("dtype", ["f4", "f8"])
+def test_small_values_beside_large_ones_keep_their_digits(dtype):
+    x = np.ones((120, 120), dtype)
+    x[:40, :40] = 1e9
+    weights = np.abs(data((26, 26), "f8", 3)) + 0.1
+    got, wanted = ours.correlate(x, weights), theirs.correlate(x, weights)
+    np.testing.assert_allclose(got, wanted, rtol=1e-4 if dtype == "f4" else 1e-12)
+
+
+def test_truncation_of_sums_near_whole_numbers():
+    """Weights that add up to nearly 1 on flat pictures: the double sum decides each time."""
+    for value in (0, 1, 100, 254, 255):
+        x = np.full((30, 40), value, "u1")
+        x[10, 10:] = 200
+        for sigma in (0.5, 1, 2, 3.3):
+            agree("gaussian_filter", x, sigma)
+        agree("correlate", x, np.full((3, 3), 1 / 9))
+        agree("correlate1d", x.astype("i1"), np.full(10, 0.1), output="i2")
+
+
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
 @pytest.mark.parametrize("dtype", ["f4", "f8"])
 def test_not_a_number_stays_in_its_windows(dtype, value):
-    x = data((30, 40), dtype)
-    x[7, 9] = x[29, 39] = value
+    x = data((60, 70), dtype)
+    x[7, 9] = x[59, 69] = value
     line = np.hanning(11)[1:-1]
     kernels = [np.arange(1.0, 10).reshape(3, 3), np.array([[0, 1, 0], [1, -4, 1], [0, 1, 0]]),
-               np.outer(line, line)]  # fmt: skip
+               np.outer(line, line), data((26, 26), "f8", 3)]  # fmt: skip
     for weights in kernels:
         got, wanted = ours.correlate(x, weights), theirs.correlate(x, weights)
         np.testing.assert_array_equal(np.isfinite(got), np.isfinite(wanted))

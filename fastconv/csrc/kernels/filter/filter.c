@@ -19,6 +19,7 @@ typedef struct filter_scratch {
     real *middle;          /* FC_FILTER_ROWS rows of what the first stage gives */
     real *result;          /* one row of what the second gives */
     char *converted;       /* one row of out's type */
+    int64_t *edges;        /* of find_edges */
     int64_t pitch;
 } filter_scratch;
 
@@ -27,14 +28,15 @@ static size_t scratch_at(const fc_filter_call *call, char *base, filter_scratch 
     int64_t most = larger(call->first.count, call->second.count);
     int64_t pitch = round_up(call->strip + call->left[0] + call->right[0] + call->left[1] + call->right[1] + SLACK, VL);
     pitch += 3 * VL; /* no power of two: rows must not compete for the same sets of L1 */
-    size_t sizes[9] = {(size_t)(depth * call->ring) * sizeof(real *), (size_t)most * sizeof(real *),
+    size_t sizes[10] = {(size_t)(depth * call->ring) * sizeof(real *), (size_t)most * sizeof(real *),
                        (size_t)call->first.count * sizeof(real),      (size_t)call->second.count * sizeof(real),
                        (size_t)(depth * call->ring * pitch) * sizeof(real), (size_t)pitch * sizeof(real),
                        (size_t)(FC_FILTER_ROWS * pitch) * sizeof(real), (size_t)pitch * sizeof(real),
-                       (size_t)pitch * 8};
-    char *starts[9];
+                       (size_t)pitch * 8,
+                       (size_t)(call->left[0] + call->right[0] + call->left[1] + call->right[1]) * sizeof(int64_t)};
+    char *starts[10];
     size_t total = 0;
-    for (int i = 0; i < 9; i++) {
+    for (int i = 0; i < 10; i++) {
         starts[i] = base + total;
         total += (sizes[i] + 63) / 64 * 64;
     }
@@ -43,7 +45,8 @@ static size_t scratch_at(const fc_filter_call *call, char *base, filter_scratch 
                               (real *)(void *)starts[2],        (real *)(void *)starts[3],
                               (real *)(void *)starts[4],        (real *)(void *)starts[5],
                               (real *)(void *)starts[6],        (real *)(void *)starts[7],
-                              starts[8],                        pitch};
+                              starts[8],                        (int64_t *)(void *)starts[9],
+                              pitch};
     return total;
 }
 
@@ -55,28 +58,49 @@ typedef struct piece {
     int64_t column, columns;
 } piece;
 
-/* Elements [first, last) of a row of x, all outside it. */
-static void extend_row(const fc_filter_call *call, const char *row, int64_t first, int64_t last, real *to) {
+/* Where the elements of a strip that lie outside a row come from: -1 for the constant. */
+static void find_edges(const fc_filter_call *call, const piece *p, int64_t *edges) {
     const fc_filter *f = call->filter;
-    int64_t size = (int64_t)fc_element_size(f->x_element);
+    int64_t first = p->column - call->left[0] - call->left[1];
+    int64_t last = p->column + p->columns + call->right[0] + call->right[1];
     for (int64_t i = first; i < last; i++) {
+        if (i >= 0 && i < call->columns) { /* go on behind the row */
+            i = call->columns - 1;
+            continue;
+        }
         int64_t pixel = i >= 0 ? i / f->step : -((f->step - 1 - i) / f->step);
         int64_t source = fc_extended(pixel, f->size[2], f->extension[2]);
-        if (source < 0)
-            *to++ = (real)f->constant;
-        else
-            read_row[f->x_element](row + (source * f->step + i - pixel * f->step) * size, to++, 1);
+        *edges++ = source < 0 ? -1 : source * f->step + i - pixel * f->step;
     }
 }
 
+/* The next `count` elements outside the row; its elements [begin, end) are copied already. */
+static const int64_t *extend_row(const fc_filter_call *call, const char *row, const int64_t *edges, int64_t count,
+                                 int64_t begin, int64_t end, const real *copied, real *to) {
+    const fc_filter *f = call->filter;
+    int64_t size = (int64_t)fc_element_size(f->x_element);
+    for (int64_t i = 0; i < count; i++) {
+        int64_t source = edges[i];
+        if (source < 0)
+            to[i] = (real)f->constant;
+        else if (source >= begin && source < end)
+            to[i] = copied[source - begin];
+        else
+            read_row[f->x_element](row + source * size, to + i, 1);
+    }
+    return edges + count;
+}
+
 /* Elements [first, last) of a row of x, extended. */
-static void copy_row(const fc_filter_call *call, const char *row, int64_t first, int64_t last, real *to) {
+static void copy_row(const fc_filter_call *call, const char *row, const int64_t *edges, int64_t first, int64_t last,
+                     real *to) {
     const fc_filter *f = call->filter;
     int64_t begin = smaller(larger(first, 0), last), end = larger(smaller(last, call->columns), begin);
-    extend_row(call, row, first, begin, to);
+    real *copied = to + (begin - first);
     if (end > begin)
-        read_row[f->x_element](row + begin * (int64_t)fc_element_size(f->x_element), to + (begin - first), end - begin);
-    extend_row(call, row, end, last, to + (end - first));
+        read_row[f->x_element](row + begin * (int64_t)fc_element_size(f->x_element), copied, end - begin);
+    edges = extend_row(call, row, edges, begin - first, begin, end, copied, to);
+    extend_row(call, row, edges, last - end, begin, end, copied, to + (end - first));
 }
 
 /* The table for output row h and the ones below it; rows up to *copied are in the ring already. */
@@ -100,7 +124,7 @@ static void fill_table(const fc_filter_call *call, const piece *p, int64_t h, in
             *entry = copy;
             if (q >= *copied)
                 copy_row(call, call->x + (p->image * f->x_stride[0] + d * f->x_stride[1] + y * f->x_stride[2]) * size,
-                         first, last, copy);
+                         s->edges, first, last, copy);
         }
     }
     *copied = top + needed;
@@ -123,11 +147,12 @@ static void run_first(const fc_filter_call *call, int64_t rows, int64_t columns,
     }
     for (int64_t r = 0; r < rows; r++) {
         real *to = s->middle + r * s->pitch;
-        if (!taps->grid) {
-            for (int64_t t = 0; t < taps->count; t++)
-                s->pointers[t] = s->table[taps->row[t] + r] + taps->shift[t];
+        for (int64_t t = 0; t < taps->count && (!taps->grid || taps->doubt > 0); t++)
+            s->pointers[t] = s->table[taps->row[t] + r] + taps->shift[t];
+        if (!taps->grid)
             sweep_row(taps->order, s->pointers, s->first_weight, taps->count, columns, to);
-        }
+        if (taps->doubt > 0)
+            settle_row(taps->order, s->pointers, taps->weight, taps->count, (real)taps->doubt, columns, to);
         if (taps->divisor != 0)
             divide_row((real)taps->divisor, columns, to);
     }
@@ -149,6 +174,8 @@ static const real *run_second(const fc_filter_call *call, const piece *p, real *
     for (int64_t t = 0; t < taps->count; t++)
         s->pointers[t] = row + taps->shift[t];
     sweep_row(taps->order, s->pointers, s->second_weight, taps->count, p->columns, s->result);
+    if (taps->doubt > 0)
+        settle_row(taps->order, s->pointers, taps->weight, taps->count, (real)taps->doubt, p->columns, s->result);
     if (taps->divisor != 0)
         divide_row((real)taps->divisor, p->columns, s->result);
     return s->result;
@@ -170,6 +197,7 @@ static void run(const fc_filter_call *call, int64_t task, void *scratch) {
         s.second_weight[t] = (real)call->second.weight[t];
     for (int64_t i = 0; i < s.pitch; i++)
         s.constant[i] = (real)f->constant;
+    find_edges(call, &p, s.edges);
     int64_t out_size = (int64_t)fc_element_size(f->out_element), copied = INT64_MIN;
     int64_t middle = p.columns + call->left[1] + call->right[1];
     for (int64_t h = p.begin; h < p.end; h += FC_FILTER_ROWS) {

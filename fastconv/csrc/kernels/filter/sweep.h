@@ -74,6 +74,37 @@ static void sweep_row(fc_order order, const real *const *taps, const real *weigh
         one_block(order, taps, weight, count, at, 1, to);
 }
 
+/* VL outputs from column `at` on, added in double as SciPy does and cut to whole numbers. */
+static void settle_block(fc_order order, const real *const *taps, const double *weight, int64_t count, int64_t at,
+                         real *to) {
+    double sum[VL] = {0};
+    if (order == FC_ORDER_EVEN || order == FC_ORDER_ODD) {
+        double sign = order == FC_ORDER_EVEN ? 1 : -1;
+        for (int i = 0; i < VL; i++)
+            sum[i] = (double)taps[0][at + i] * weight[0];
+        for (int64_t t = 1; t < count; t += 2)
+            for (int i = 0; i < VL; i++)
+                sum[i] += ((double)taps[t][at + i] + sign * (double)taps[t + 1][at + i]) * weight[t];
+    } else {
+        for (int64_t t = 0; t < count; t++)
+            for (int i = 0; i < VL; i++)
+                sum[i] += (double)taps[t][at + i] * weight[t];
+    }
+    for (int i = 0; i < VL; i++)
+        to[at + i] = (real)trunc(sum[i]);
+}
+
+/* Where rounding could have carried a sum past a whole number, the double sum decides. */
+static void settle_row(fc_order order, const real *const *taps, const double *weight, int64_t count, real doubt,
+                       int64_t columns, real *to) {
+    vec limit = v_set1(doubt), nan = v_set1((real)NAN);
+    for (int64_t at = 0; at < columns; at += VL) {
+        vec sum = v_load(to + at), gap = v_abs(v_sub(sum, v_round(sum)));
+        if (v_any_nan(v_select_neg(v_sub(gap, limit), nan, limit)))
+            settle_block(order, taps, weight, count, at, to);
+    }
+}
+
 /* A grid of taps for FC_FILTER_ROWS rows of outputs: a row of x is loaded once for all that read it. */
 typedef struct grid {
     const real *const *table; /* [depth tap][ring] */
@@ -83,6 +114,22 @@ typedef struct grid {
     int64_t to_pitch;
 } grid;
 
+/* What one row of x gives to output rows [low, high]; w: its taps of output row 0. */
+FC_INLINE void grid_row(const grid *g, const real *row, const real *w, const int low, const int high, const int vecs,
+                        vec sum[FC_FILTER_ROWS][GRID_VECS]) {
+    for (int64_t k = 0; k < g->width; k++, row += g->step) {
+        vec x[GRID_VECS];
+        for (int v = 0; v < vecs; v++)
+            x[v] = v_load(row + v * VL);
+        for (int r = low; r <= high; r++) {
+            vec weight = v_set1(w[k - r * g->width]);
+            for (int v = 0; v < vecs; v++)
+                sum[r][v] = add_product(weight, x[v], sum[r][v]);
+        }
+    }
+}
+
+/* The bounds become constants, so that the sums stay in registers. */
 FC_INLINE void grid_block(const grid *g, int64_t at, const int vecs) {
     vec sum[FC_FILTER_ROWS][GRID_VECS];
     for (int r = 0; r < FC_FILTER_ROWS; r++)
@@ -91,27 +138,15 @@ FC_INLINE void grid_block(const grid *g, int64_t at, const int vecs) {
     for (int64_t d = 0; d < g->depth; d++)
         for (int64_t s = 0; s < g->height + FC_FILTER_ROWS - 1; s++) {
             const real *row = g->table[d * g->ring + s] + at;
-            const real *w = g->weight + (d * g->height + s) * g->width; /* of output row 0 */
-            if (s >= FC_FILTER_ROWS - 1 && s < g->height) {
-                for (int64_t k = 0; k < g->width; k++, row += g->step) {
-                    vec x[GRID_VECS];
-                    for (int v = 0; v < vecs; v++)
-                        x[v] = v_load(row + v * VL);
-                    for (int r = 0; r < FC_FILTER_ROWS; r++) {
-                        vec weight = v_set1(w[k - r * g->width]);
-                        for (int v = 0; v < vecs; v++)
-                            sum[r][v] = add_product(weight, x[v], sum[r][v]);
-                    }
-                }
-                continue;
+            const real *w = g->weight + (d * g->height + s) * g->width;
+            int64_t low = s < g->height ? 0 : s - g->height + 1, high = s < FC_FILTER_ROWS ? s : FC_FILTER_ROWS - 1;
+            switch (low * FC_FILTER_ROWS + high) {
+#define FC_GRID_ROW(low, high) \
+    case low * FC_FILTER_ROWS + high: grid_row(g, row, w, low, high, vecs, sum); break;
+                FC_GRID_ROW(0, 0) FC_GRID_ROW(0, 1) FC_GRID_ROW(0, 2) FC_GRID_ROW(0, 3) FC_GRID_ROW(1, 1)
+                FC_GRID_ROW(1, 2) FC_GRID_ROW(1, 3) FC_GRID_ROW(2, 2) FC_GRID_ROW(2, 3) FC_GRID_ROW(3, 3)
+#undef FC_GRID_ROW
             }
-            for (int r = 0; r < FC_FILTER_ROWS; r++) /* the first and last rows: not of every output */
-                if (s - r >= 0 && s - r < g->height)
-                    for (int64_t k = 0; k < g->width; k++) {
-                        vec weight = v_set1(w[k - r * g->width]);
-                        for (int v = 0; v < vecs; v++)
-                            sum[r][v] = add_product(weight, v_load(row + k * g->step + v * VL), sum[r][v]);
-                    }
         }
     for (int r = 0; r < FC_FILTER_ROWS; r++)
         for (int v = 0; v < vecs; v++)
