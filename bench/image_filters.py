@@ -5,7 +5,7 @@ The cases of test_ndimage.py, and a table of them:
     taskset -c 0 python bench/image_filters.py [--cases REGEX] [--rounds N] [--json FILE]
 
 Runners of a case take turns within each round and are checked against SciPy's result first. OpenCV
-rounds 8-bit results to nearest where SciPy truncates, so there a difference of 1 passes.
+rounds 8-bit results to nearest where SciPy truncates, after each pass, so there a difference of 3 passes.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ import numpy as np
 
 PEERS = ("scipy", "opencv", "skimage")
 MODE = "reflect"
-TOLERANCE = {"float32": 2e-5, "float64": 1e-11, "uint8": 1.0, "int16": 0.0}
+TOLERANCE = {"float32": 2e-5, "float64": 1e-11, "uint8": 3.0, "int16": 0.0}
 
 
 class Case(NamedTuple):

@@ -178,7 +178,7 @@ cdef extern from "fastconv.h" nogil:
         int64_t out_stride[3]
         fc_extension extension[3]
         double constant
-        fc_filter_stage first, second
+        fc_filter_stage first, second, window
 
     fc_status fc_filter_run(const fc_filter *filter, const void *x, void *out, int threads)
     int fc_algorithm_count()

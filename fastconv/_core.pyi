@@ -157,6 +157,7 @@ def run_filter(
     constant: float,
     first: tuple[Sequence[int], Sequence[int], np.ndarray, str, float, float],
     second: tuple[Sequence[int], Sequence[int], np.ndarray, str, float, float] | None = None,
+    window: tuple[Sequence[int], Sequence[int], np.ndarray, str, float, float] | None = None,
     threads: int = 0,
 ) -> None: ...
 def dense_channels(array: np.ndarray, rank: int, channels_last: bool) -> bool | None: ...

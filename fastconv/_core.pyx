@@ -396,13 +396,14 @@ cdef int read_stage(fc_filter_stage *stage, object given, _View weights) except 
 
 def run_filter(
     x, out, *, bint single, batch, size, step, x_strides, out_strides, extension, double constant,
-    first, second=None, int threads=0,
+    first, second=None, window=None, int threads=0,
 ):
     """Filter x into out; strides in elements, dense along the last axis."""
     cdef fc_filter f
     cdef fc_status status
     cdef int axis
     cdef _View x_view = _View(), out_view = _View(), first_view = _View(), second_view = _View()
+    cdef _View window_view = _View()
     memset(&f, 0, sizeof(f))
     x_view.hold(x, False, "x")
     out_view.hold(out, True, "out")
@@ -417,6 +418,8 @@ def run_filter(
     read_stage(&f.first, first, first_view)
     if second is not None:
         read_stage(&f.second, second, second_view)
+    if window is not None:
+        read_stage(&f.window, window, window_view)
     with nogil:
         status = fc_filter_run(&f, x_view.buffer.buf, out_view.buffer.buf, threads)
     check(status)

@@ -265,6 +265,8 @@ typedef struct fc_filter {
     fc_extension extension[FC_MAX_SPATIAL];
     double constant;
     fc_filter_stage first, second; /* second: along width only */
+    fc_filter_stage window; /* the kernel that first (along height) and second are the factors of: nothing is converted
+                             * between them, and what second.doubt is about is added again as the window's sum */
 } fc_filter;
 
 /* x and out must not overlap; threads as for fc_plan_run. */

@@ -66,6 +66,12 @@ static fc_status check(const fc_filter *f) {
         status = check_stage(&f->second, "second");
     if (status == FC_OK && f->second.weights && f->second.kernel[0] * f->second.kernel[1] != 1)
         return fc_fail(FC_INVALID_ARGUMENT, "weights: the second stage runs along the width only");
+    if (status == FC_OK)
+        status = check_stage(&f->window, "window");
+    if (status == FC_OK && f->window.weights &&
+        (f->second.weights == NULL || f->first.kernel[0] * f->first.kernel[2] != 1 || f->window.kernel[0] != 1 ||
+         f->window.kernel[1] != f->first.kernel[1] || f->window.kernel[2] != f->second.kernel[2]))
+        return fc_fail(FC_INVALID_ARGUMENT, "weights: the stages are not the factors of the window");
     return status;
 }
 
@@ -143,7 +149,8 @@ fc_status fc_filter_run(const fc_filter *f, const void *x, void *out, int thread
     double elements = (double)f->batch * (double)f->size[0] * (double)f->size[1] * (double)call->columns;
     if (elements == 0)
         return FC_OK;
-    int64_t counts[2] = {taps_of(&f->first), taps_of(&f->second)}, all = counts[0] + counts[1];
+    int64_t counts[3] = {taps_of(&f->first), taps_of(&f->second), taps_of(&f->window)};
+    int64_t all = counts[0] + counts[1] + counts[2];
     double *weights = fc_allocate((size_t)all * (sizeof(double) + 2 * sizeof(int64_t)));
     if (weights == NULL)
         return fc_fail(FC_OUT_OF_MEMORY, "weights: no memory for %lld taps", (long long)all);
@@ -153,13 +160,16 @@ fc_status fc_filter_run(const fc_filter *f, const void *x, void *out, int thread
     list_taps(&f->first, call->ring, f->step, finite, weights, places, &call->first);
     if (counts[1])
         list_taps(&f->second, 1, f->step, finite, weights + counts[0], places + 2 * counts[0], &call->second);
+    if (counts[2])
+        list_taps(&f->window, call->ring, f->step, finite, weights + counts[0] + counts[1],
+                  places + 2 * (counts[0] + counts[1]), &call->window);
     for (int i = 0; i < 2; i++) {
         const fc_filter_stage *stage = i ? &f->second : &f->first;
         call->left[i] = counts[i] ? stage->before[2] * f->step : 0;
         call->right[i] = counts[i] ? (stage->kernel[2] - 1 - stage->before[2]) * f->step : 0;
     }
     /* Converting and moving an element takes as long as about 16 flops. */
-    threads = fc_threads_for(elements * (16 + 2 * (double)all), threads);
+    threads = fc_threads_for(elements * (16 + 2 * (double)(counts[0] + counts[1])), threads);
     int64_t tasks = cut_tasks(call, threads);
     status = fc_parallel_for(tasks, threads, run.kernel->scratch_bytes(call), run_task, &run);
     fc_release(weights);

@@ -32,7 +32,7 @@ typedef struct fc_filter_call {
     const fc_filter *filter;
     const char *x;
     char *out;
-    fc_filter_taps first, second;
+    fc_filter_taps first, second, window;
     int64_t columns;        /* elements of a row: width * step */
     int64_t left[2], right[2]; /* elements the first and the second stage read beyond their outputs */
     int64_t strip, strips;  /* columns of out per strip */

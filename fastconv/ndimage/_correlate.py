@@ -20,11 +20,18 @@ from fastconv.ndimage._arguments import (
     read_output,
     read_sequence,
 )
-from fastconv.ndimage._engine import Line, correlate_lines, correlate_window, line_of
+from fastconv.ndimage._engine import (
+    Line,
+    correlate_factors,
+    correlate_lines,
+    correlate_window,
+    line_of,
+)
 
 __all__ = ["apply_lines", "convolve", "convolve1d", "correlate", "correlate1d"]
 
 _TINY = 2.0**-52  # SciPy leaves out weights below
+_PASSES_FROM = 20  # weights from which passes can be faster than one dense sum
 _LARGE_KERNEL = 625  # weights from which transforms are faster than sums
 _NUMPY_MODES: dict[str, Any] = {
     "reflect": "symmetric", "mirror": "reflect", "nearest": "edge", "constant": "constant",
@@ -193,25 +200,34 @@ def _rank_one(weights: np.ndarray) -> list[np.ndarray] | None:
     return factors if close.all() else None
 
 
-def _as_passes(
+def _by_passes(
     x: np.ndarray, weights: np.ndarray, before: Sequence[int], mode: str, output: np.ndarray,
-    cval: Any,
-) -> list[Line] | None:  # fmt: skip
-    """The passes that do what a dense kernel does, where they are faster and as accurate."""
+    constant: float,
+) -> bool:  # fmt: skip
+    """Correlate with a product of one factor per axis by a pass for each; whether that was done.
+
+    Only where it is faster and as accurate, and where a constant beyond the borders is zero.
+    """
     sizes = [taps for taps in weights.shape if taps > 1]
-    if len(sizes) < 2 or weights.size < 2 * sum(sizes) + 6:
-        return None
+    if len(sizes) < 2 or weights.size < _PASSES_FROM or weights.size < 2 * sum(sizes):
+        return False
     same_float = x.dtype.kind == "f" and x.dtype.newbyteorder("=") == output.dtype
-    if not same_float or (mode == "constant" and cval != 0) or (np.abs(weights) <= _TINY).any():
-        return None
+    if (mode == "constant" and constant != 0) or not (same_float or output.dtype.kind in "iu"):
+        return False
+    if (np.abs(weights) <= _TINY).any():
+        return False
     factors = _rank_one(weights)
     if factors is None:
-        return None
-    return [
+        return False
+    if not same_float:
+        return correlate_factors(x, weights, factors, before, mode, output)
+    lines = [
         Line(axis, np.ascontiguousarray(factor), lead, mode)
         for axis, (factor, lead) in enumerate(zip(factors, before))
         if factor.size > 1 or factor[0] != 1
     ]
+    correlate_lines(x, lines, output, constant)
+    return True
 
 
 def _even(x: np.ndarray) -> bool:
@@ -256,10 +272,9 @@ def _apply_window(
 ) -> None:  # fmt: skip
     check_dtypes(x, output)
     constant = read_constant(cval)
-    lines = _as_passes(x, weights, before, mode, output, constant)
-    if lines is not None:
-        correlate_lines(x, lines, output, constant)
-    elif not _by_transform(x, weights, before, mode, output, constant):
+    if _by_passes(x, weights, before, mode, output, constant):
+        return
+    if not _by_transform(x, weights, before, mode, output, constant):
         correlate_window(x, weights, before, [mode] * x.ndim, output, constant)
 
 

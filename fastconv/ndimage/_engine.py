@@ -17,7 +17,7 @@ import numpy as np
 from fastconv import _core
 from fastconv._drop_in import NotCovered, native
 
-__all__ = ["Line", "correlate_lines", "correlate_window", "line_of"]
+__all__ = ["Line", "correlate_factors", "correlate_lines", "correlate_window", "line_of"]
 
 _EPS = 2.0**-52  # SciPy's DBL_EPSILON: what differs by less counts as equal
 _LONGEST_STEP = 64  # elements behind an axis up to which its passes run along the width
@@ -237,6 +237,52 @@ def correlate_lines(
         source = to
     if target is not output:
         output[...] = target
+
+
+def correlate_factors(
+    x: np.ndarray,
+    weights: np.ndarray,
+    factors: Sequence[np.ndarray],
+    before: Sequence[int],
+    mode: str,
+    output: np.ndarray,
+) -> bool:
+    """A dense kernel over integers as two passes in float32, zero or nothing beyond the borders,
+    and what rounding leaves in doubt as the dense sum in double. False where that is no gain."""
+    long = [axis for axis, taps in enumerate(weights.shape) if taps > 1]
+    if len(long) != 2 or long[0] + 1 != long[1] or not x.size or _whole(weights):
+        return False
+    a, b = long
+    step = math.prod(x.shape[b + 1 :])
+    if x.dtype.kind not in "biu" or x.dtype.itemsize > 2 or step > _LONGEST_STEP:
+        return False
+    doubts = _doubts(x.dtype, output.dtype, [weights], 0.0)
+    if doubts is None:
+        return False
+    taps = weights.shape[a] + weights.shape[b]
+    doubt = doubts[0] * (taps + 8) / (weights.size + 3)  # two roundings a tap, and the factors'
+    target, source = _target(x, output), _dense(x)
+    size = (1, x.shape[a], x.shape[b])
+    row = size[2] * step
+    strides = (size[1] * row, size[1] * row, row)
+    rows = Line(a, np.ascontiguousarray(factors[a].ravel() * _rest(factors, long)), before[a], mode)
+    columns = Line(b, np.ascontiguousarray(factors[b].ravel()), before[b], mode)
+    kernel, lead = (1, *weights.shape[a : b + 1]), (0, *before[a : b + 1])
+    window = (kernel, lead, np.ascontiguousarray(weights, np.float64), "raster", 0.0, 0.0)
+    _core.run_filter(
+        source, target, single=True, batch=math.prod(x.shape[:a]), size=size, step=step,
+        x_strides=strides, out_strides=strides, extension=["nearest", mode, mode], constant=0.0,
+        first=(*_stage(rows, 1), 0.0), second=(*_stage(columns, 2), doubt), window=window,
+        threads=-_core.threads_here.get(),
+    )  # fmt: skip
+    if target is not output:
+        output[...] = target
+    return True
+
+
+def _rest(factors: Sequence[np.ndarray], long: Sequence[int]) -> float:
+    """The product of the factors of one tap."""
+    return math.prod(float(f[0]) for axis, f in enumerate(factors) if axis not in long)
 
 
 def correlate_window(

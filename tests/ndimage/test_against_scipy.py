@@ -199,6 +199,21 @@ def test_small_values_beside_large_ones_keep_their_digits(dtype):
     np.testing.assert_allclose(got, wanted, rtol=1e-4 if dtype == "f4" else 1e-12)
 
 
+@pytest.mark.parametrize("mode", ["reflect", "constant", "wrap"])
+@pytest.mark.parametrize("dtype", ["u1", "i1", "?", "u2"])
+def test_integers_by_kernels_of_rank_one(dtype, mode):
+    line = np.hanning(9)[1:-1]
+    weights = np.outer(line, line[::-1] ** 2)
+    for shape in [(40, 70), (3, 30, 40), (30, 40, 3)]:
+        kernel = weights[None] if shape[0] == 3 else weights[..., None] if shape[-1] == 3 else weights
+        kernel = kernel / kernel.sum()
+        for target in ("u1", "i2", "u2", "i4"):
+            agree("correlate", data(shape, dtype), kernel, mode=mode, output=np.dtype(target))
+    flat = np.full((50, 60), 127 if dtype == "i1" else 255).astype(dtype)
+    flat[20:30, 20:30] = 7
+    agree("correlate", flat, weights / weights.sum(), mode=mode)
+
+
 def test_truncation_of_sums_near_whole_numbers():
     """Weights that add up to nearly 1 on flat pictures: the double sum decides each time."""
     for value in (0, 1, 100, 254, 255):

@@ -6,10 +6,14 @@
 #include "filter.h"
 #include "simd/vec.h"
 
-/* What cvttsd2si gives, without its undefined behaviour in C. */
+/* What cvttsd2si gives, without its undefined behaviour in C. Integers computed in float32 are below 2^24. */
 FC_INLINE int32_t to_int32(real value) {
-    bool inside = (double)value > -2147483649.0 && (double)value < 2147483648.0;
-    return (int32_t)(inside ? value : (real)-2147483648.0);
+#if FC_IS_F64
+    bool inside = value > -2147483649.0 && value < 2147483648.0;
+    return (int32_t)(inside ? value : -2147483648.0);
+#else
+    return (int32_t)value;
+#endif
 }
 FC_INLINE int64_t to_int64(real value) {
     bool inside = value >= (real)-0x1p63 && value < (real)0x1p63;

@@ -25,7 +25,7 @@ typedef struct filter_scratch {
 
 static size_t scratch_at(const fc_filter_call *call, char *base, filter_scratch *s) {
     int64_t depth = call->filter->first.kernel[0];
-    int64_t most = larger(call->first.count, call->second.count);
+    int64_t most = larger(larger(call->first.count, call->second.count), call->window.count);
     int64_t pitch = round_up(call->strip + call->left[0] + call->right[0] + call->left[1] + call->right[1] + SLACK, VL);
     pitch += 3 * VL; /* no power of two: rows must not compete for the same sets of L1 */
     size_t sizes[10] = {(size_t)(depth * call->ring) * sizeof(real *), (size_t)most * sizeof(real *),
@@ -136,34 +136,37 @@ static void divide_row(real divisor, int64_t n, real *row) {
         v_store(row + i, v_div(v_load(row + i), by));
 }
 
-/* The first stage of FC_FILTER_ROWS rows. */
-static void run_first(const fc_filter_call *call, int64_t rows, int64_t columns, filter_scratch *s) {
+static void point_taps(const fc_filter_taps *taps, const real *const *table, int64_t r, const real **pointers) {
+    for (int64_t t = 0; t < taps->count; t++)
+        pointers[t] = table[taps->row[t] + r] + taps->shift[t];
+}
+
+/* The first stage of FC_FILTER_ROWS rows, of which the first `rows` count. */
+static void run_first(const fc_filter_call *call, int64_t rows, int64_t columns, real *const *to, filter_scratch *s) {
     const fc_filter_stage *stage = &call->filter->first;
     const fc_filter_taps *taps = &call->first;
     if (taps->grid) {
         grid g = {s->table, s->first_weight, stage->kernel[0], stage->kernel[1], stage->kernel[2],
-                  call->ring, call->filter->step, s->middle, s->pitch};
+                  call->ring, call->filter->step, {to[0], to[1], to[2], to[3]}};
         sweep_grid(&g, columns);
     }
     for (int64_t r = 0; r < rows; r++) {
-        real *to = s->middle + r * s->pitch;
-        for (int64_t t = 0; t < taps->count && (!taps->grid || taps->doubt > 0); t++)
-            s->pointers[t] = s->table[taps->row[t] + r] + taps->shift[t];
+        if (!taps->grid || taps->doubt > 0)
+            point_taps(taps, s->table, r, s->pointers);
         if (!taps->grid)
-            sweep_row(taps->order, s->pointers, s->first_weight, taps->count, columns, to);
+            sweep_row(taps->order, s->pointers, s->first_weight, taps->count, columns, to[r]);
         if (taps->doubt > 0)
-            settle_row(taps->order, s->pointers, taps->weight, taps->count, (real)taps->doubt, columns, to);
+            settle_row(taps->order, s->pointers, taps->weight, taps->count, (real)taps->doubt, columns, to[r]);
         if (taps->divisor != 0)
-            divide_row((real)taps->divisor, columns, to);
+            divide_row((real)taps->divisor, columns, to[r]);
     }
 }
 
-/* One row of the second stage: rounded to the type of out, then its own border. */
-static const real *run_second(const fc_filter_call *call, const piece *p, real *row, filter_scratch *s) {
+/* What lies between the stages: of the type of out, with its own border. */
+static void prepare_middle(const fc_filter_call *call, const piece *p, real *row, filter_scratch *s) {
     const fc_filter *f = call->filter;
-    const fc_filter_taps *taps = &call->second;
     int64_t n = p->columns + call->left[1] + call->right[1], first = p->column - call->left[1];
-    if (f->out_element != (f->single ? FC_REAL32 : FC_REAL64)) {
+    if (f->out_element != (f->single ? FC_REAL32 : FC_REAL64) && call->window.count == 0) {
         write_row[f->out_element](row, s->converted, n);
         read_row[f->out_element](s->converted, row, n);
     }
@@ -171,14 +174,23 @@ static const real *run_second(const fc_filter_call *call, const piece *p, real *
         row[i - first] = (real)f->constant;
     for (int64_t i = call->columns; f->extension[2] == FC_EXTEND_CONSTANT && i < first + n; i++)
         row[i - first] = (real)f->constant;
+}
+
+/* The second stage of row r of the block. */
+static void run_second(const fc_filter_call *call, const real *row, int64_t r, int64_t columns, real *to,
+                       filter_scratch *s) {
+    const fc_filter_taps *taps = &call->second, *window = &call->window;
     for (int64_t t = 0; t < taps->count; t++)
         s->pointers[t] = row + taps->shift[t];
-    sweep_row(taps->order, s->pointers, s->second_weight, taps->count, p->columns, s->result);
-    if (taps->doubt > 0)
-        settle_row(taps->order, s->pointers, taps->weight, taps->count, (real)taps->doubt, p->columns, s->result);
+    sweep_row(taps->order, s->pointers, s->second_weight, taps->count, columns, to);
+    if (window->count) {
+        point_taps(window, s->table, r, s->pointers);
+        settle_row(window->order, s->pointers, window->weight, window->count, (real)taps->doubt, columns, to);
+    } else if (taps->doubt > 0) {
+        settle_row(taps->order, s->pointers, taps->weight, taps->count, (real)taps->doubt, columns, to);
+    }
     if (taps->divisor != 0)
-        divide_row((real)taps->divisor, p->columns, s->result);
-    return s->result;
+        divide_row((real)taps->divisor, columns, to);
 }
 
 static void run(const fc_filter_call *call, int64_t task, void *scratch) {
@@ -198,18 +210,29 @@ static void run(const fc_filter_call *call, int64_t task, void *scratch) {
     for (int64_t i = 0; i < s.pitch; i++)
         s.constant[i] = (real)f->constant;
     find_edges(call, &p, s.edges);
+    bool two = call->second.count > 0, plain = f->out_element == (f->single ? FC_REAL32 : FC_REAL64);
+    plain = plain && p.columns % VL == 0; /* out is written as it is computed, whole vectors at a time */
     int64_t out_size = (int64_t)fc_element_size(f->out_element), copied = INT64_MIN;
     int64_t middle = p.columns + call->left[1] + call->right[1];
     for (int64_t h = p.begin; h < p.end; h += FC_FILTER_ROWS) {
         int64_t rows = smaller(FC_FILTER_ROWS, p.end - h);
-        fill_table(call, &p, h, &copied, &s);
-        run_first(call, rows, middle, &s);
-        for (int64_t r = 0; r < rows; r++) {
-            const real *result = s.middle + r * s.pitch;
-            if (call->second.count)
-                result = run_second(call, &p, s.middle + r * s.pitch, &s);
+        char *out[FC_FILTER_ROWS];
+        real *to[FC_FILTER_ROWS];
+        for (int64_t r = 0; r < FC_FILTER_ROWS; r++) {
             int64_t at = p.image * f->out_stride[0] + p.depth * f->out_stride[1] + (h + r) * f->out_stride[2];
-            write_row[f->out_element](result, call->out + (at + p.column) * out_size, p.columns);
+            out[r] = r < rows ? call->out + (at + p.column) * out_size : NULL;
+            to[r] = plain && !two && r < rows ? (real *)(void *)out[r] : s.middle + r * s.pitch;
+        }
+        fill_table(call, &p, h, &copied, &s);
+        run_first(call, rows, middle, to, &s);
+        for (int64_t r = 0; r < rows; r++) {
+            real *result = two ? plain ? (real *)(void *)out[r] : s.result : to[r];
+            if (two) {
+                prepare_middle(call, &p, to[r], &s);
+                run_second(call, to[r], r, p.columns, result, &s);
+            }
+            if (!plain)
+                write_row[f->out_element](result, out[r], p.columns);
         }
     }
 }

@@ -110,19 +110,18 @@ typedef struct grid {
     const real *const *table; /* [depth tap][ring] */
     const real *weight;       /* [depth][height][width] */
     int64_t depth, height, width, ring, step;
-    real *to;                 /* rows to_pitch apart */
-    int64_t to_pitch;
+    real *to[FC_FILTER_ROWS];
 } grid;
 
 /* What one row of x gives to output rows [low, high]; w: its taps of output row 0. */
 FC_INLINE void grid_row(const grid *g, const real *row, const real *w, const int low, const int high, const int vecs,
-                        vec sum[FC_FILTER_ROWS][GRID_VECS]) {
-    for (int64_t k = 0; k < g->width; k++, row += g->step) {
+                        const int64_t width, vec sum[FC_FILTER_ROWS][GRID_VECS]) {
+    for (int64_t k = 0; k < width; k++, row += g->step) {
         vec x[GRID_VECS];
         for (int v = 0; v < vecs; v++)
             x[v] = v_load(row + v * VL);
         for (int r = low; r <= high; r++) {
-            vec weight = v_set1(w[k - r * g->width]);
+            vec weight = v_set1(w[k - r * width]);
             for (int v = 0; v < vecs; v++)
                 sum[r][v] = add_product(weight, x[v], sum[r][v]);
         }
@@ -130,7 +129,7 @@ FC_INLINE void grid_row(const grid *g, const real *row, const real *w, const int
 }
 
 /* The bounds become constants, so that the sums stay in registers. */
-FC_INLINE void grid_block(const grid *g, int64_t at, const int vecs) {
+FC_INLINE void grid_block(const grid *g, int64_t at, const int vecs, const int64_t width) {
     vec sum[FC_FILTER_ROWS][GRID_VECS];
     for (int r = 0; r < FC_FILTER_ROWS; r++)
         for (int v = 0; v < vecs; v++)
@@ -138,11 +137,11 @@ FC_INLINE void grid_block(const grid *g, int64_t at, const int vecs) {
     for (int64_t d = 0; d < g->depth; d++)
         for (int64_t s = 0; s < g->height + FC_FILTER_ROWS - 1; s++) {
             const real *row = g->table[d * g->ring + s] + at;
-            const real *w = g->weight + (d * g->height + s) * g->width;
+            const real *w = g->weight + (d * g->height + s) * width;
             int64_t low = s < g->height ? 0 : s - g->height + 1, high = s < FC_FILTER_ROWS ? s : FC_FILTER_ROWS - 1;
             switch (low * FC_FILTER_ROWS + high) {
 #define FC_GRID_ROW(low, high) \
-    case low * FC_FILTER_ROWS + high: grid_row(g, row, w, low, high, vecs, sum); break;
+    case low * FC_FILTER_ROWS + high: grid_row(g, row, w, low, high, vecs, width, sum); break;
                 FC_GRID_ROW(0, 0) FC_GRID_ROW(0, 1) FC_GRID_ROW(0, 2) FC_GRID_ROW(0, 3) FC_GRID_ROW(1, 1)
                 FC_GRID_ROW(1, 2) FC_GRID_ROW(1, 3) FC_GRID_ROW(2, 2) FC_GRID_ROW(2, 3) FC_GRID_ROW(3, 3)
 #undef FC_GRID_ROW
@@ -150,15 +149,23 @@ FC_INLINE void grid_block(const grid *g, int64_t at, const int vecs) {
         }
     for (int r = 0; r < FC_FILTER_ROWS; r++)
         for (int v = 0; v < vecs; v++)
-            v_store(g->to + r * g->to_pitch + at + v * VL, sum[r][v]);
+            v_store(g->to[r] + at + v * VL, sum[r][v]);
 }
 
-static void sweep_grid(const grid *g, int64_t columns) {
+FC_INLINE void sweep_columns(const grid *g, int64_t columns, const int64_t width) {
     int64_t at = 0;
     for (; at + (GRID_VECS - 1) * VL < columns; at += GRID_VECS * VL)
-        grid_block(g, at, GRID_VECS);
+        grid_block(g, at, GRID_VECS, width);
     for (; at < columns; at += VL)
-        grid_block(g, at, 1);
+        grid_block(g, at, 1, width);
+}
+
+/* `columns` outputs of each row, rounded up to vectors. */
+static void sweep_grid(const grid *g, int64_t columns) {
+    if (g->width == 3)
+        sweep_columns(g, columns, 3);
+    else
+        sweep_columns(g, columns, g->width);
 }
 
 #endif
