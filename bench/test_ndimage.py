@@ -29,7 +29,7 @@ def prepared(case):
     return calls, calls["scipy"]()
 
 
-@pytest.mark.parametrize("runner", ("fastconv", *PEERS))
+@pytest.mark.parametrize("runner", ["fastconv", *PEERS])
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 def test_image_filter(benchmark, case, runner):
     calls, exact = prepared(case)

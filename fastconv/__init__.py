@@ -57,10 +57,11 @@ _MODULES: dict[str, tuple[str, ...]] = {
         "separate",
     ),
     "arithmetic": (),
+    "ndimage": (),
 }
 _HOMES = {name: module for module, names in _MODULES.items() for name in names}
 
-__all__ = ["__version__", "arithmetic", *_HOMES]
+__all__ = ["__version__", "arithmetic", "ndimage", *_HOMES]
 
 
 def __getattr__(name: str) -> Any:

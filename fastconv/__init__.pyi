@@ -1,6 +1,7 @@
 from fastconv import arithmetic as arithmetic
 from fastconv import functional as functional
 from fastconv import linear_algebra as linear_algebra
+from fastconv import ndimage as ndimage
 from fastconv import rearrange as rearrange
 from fastconv._threads import get_num_threads as get_num_threads
 from fastconv._threads import num_threads as num_threads
@@ -92,6 +93,7 @@ __all__ = [
     "max_pool1d",
     "max_pool2d",
     "max_pool3d",
+    "ndimage",
     "num_threads",
     "peaks",
     "pixel_shuffle",

@@ -1,4 +1,4 @@
-"""What the modules that stand in for SciPy's share: when SciPy computes instead, and that it is seen.
+"""What the modules that stand in for SciPy's share: when SciPy computes instead, and visibly.
 
 A call that fastconv does not cover, wrong arguments included, goes to the SciPy function of the
 same name, which computes it or raises its own error. ``FASTCONV_VERBOSE`` shows each such call as
@@ -25,7 +25,7 @@ _OFF = ("", "0", "false", "no", "off")
 
 
 class NotCovered(Exception):
-    """Raised inside a function that stands in for SciPy's, before it wrote anything: SciPy's turn."""
+    """Raised in a function that stands in for SciPy's before it wrote anything: SciPy's turn."""
 
 
 @functools.cache

@@ -1,4 +1,4 @@
-"""scipy.ndimage's correlations and smoothing filters, with its names, arguments, results and errors.
+"""scipy.ndimage's correlations and smoothing filters: its names, arguments, results, errors.
 
 ``from fastconv import ndimage`` in place of ``from scipy import ndimage``. Modules by what they
 hold: `_correlate` (given weights), `_smooth` (Gaussians and boxes), `_derivatives`; `_arguments`

@@ -166,7 +166,7 @@ def convolve1d(
     input: Any, weights: Any, axis: int = -1, output: Any = None, mode: str = "reflect",
     cval: Any = 0.0, origin: int = 0,
 ) -> np.ndarray:  # fmt: skip
-    """Convolve along one axis, as `scipy.ndimage.convolve1d`: `correlate1d` with the weights reversed.
+    """Convolve along one axis, as `scipy.ndimage.convolve1d`: `correlate1d`, weights reversed.
 
     Parameters, return value, exceptions and numerical notes are those of `correlate1d`.
 
@@ -347,8 +347,8 @@ def correlate(
     float64 and integers: SciPy's values to the last bit. float32 is computed in float32 with an
     error of at most ``(k + 1) * 2**-24 * sum(|weights| * |window|)`` for k weights. Larger floating
     point kernels that are products of one factor per axis run as passes, with the same bound for
-    their precision (float64: ``2**-53``). From 625 weights on, at least 16 along each axis, floating
-    point runs by FFT if every part of the picture holds values not far below the largest; the
+    their precision (float64: ``2**-53``). From 625 weights on, at least 16 along each axis, floats
+    run by FFT if every part of the picture holds values not far below the largest; the
     error is then relative to the largest sum near by.
 
     Examples

@@ -108,8 +108,8 @@ def prewitt(
 
 
 def _sum_over_axes(
-    x: np.ndarray, term: Callable[[int, Any, Any], np.ndarray], out: np.ndarray, axes: Sequence[int],
-    modes: Sequence[Any],
+    x: np.ndarray, term: Callable[[int, Any, Any], np.ndarray], out: np.ndarray,
+    axes: Sequence[int], modes: Sequence[Any],
 ) -> None:  # fmt: skip
     """out becomes the sum of term(axis, output, mode) over the axes; x where there are none."""
     if not axes:
@@ -290,8 +290,8 @@ def gaussian_laplace(
 
 
 def _magnitude(
-    x: np.ndarray, term: Callable[[int, Any, Any], np.ndarray], out: np.ndarray, axes: Sequence[int],
-    modes: Sequence[Any],
+    x: np.ndarray, term: Callable[[int, Any, Any], np.ndarray], out: np.ndarray,
+    axes: Sequence[int], modes: Sequence[Any],
 ) -> None:  # fmt: skip
     """out becomes the root of the sum of squares of term(axis, output, mode)."""
     if not axes:

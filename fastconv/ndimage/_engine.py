@@ -100,7 +100,8 @@ def _doubts(
         doubts.append((len(weights.ravel()) + 3) * 2.0**-24 * total)
         if not doubts[-1] < _MOST_DOUBT:
             return None
-        most = max(_bound(target) if target.kind == "u" else min(total, _bound(target)), abs(constant))
+        most = _bound(target) if target.kind == "u" else min(total, _bound(target))
+        most = max(most, abs(constant))
     return doubts
 
 
