@@ -62,6 +62,7 @@ _MODULES: dict[str, tuple[str, ...]] = {
     ),
     "arithmetic": (),
     "dask": (),
+    "ndimage": (),
     "patch": (),
     "restoration": (),
     "signal": (),
@@ -69,7 +70,16 @@ _MODULES: dict[str, tuple[str, ...]] = {
 }
 _HOMES = {name: module for module, names in _MODULES.items() for name in names}
 
-__all__ = ["__version__", "arithmetic", "patch", "restoration", "signal", "tune", *_HOMES]
+__all__ = [
+    "__version__",
+    "arithmetic",
+    "ndimage",
+    "patch",
+    "restoration",
+    "signal",
+    "tune",
+    *_HOMES,
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -1,6 +1,7 @@
 from fastconv import arithmetic as arithmetic
 from fastconv import functional as functional
 from fastconv import linear_algebra as linear_algebra
+from fastconv import ndimage as ndimage
 from fastconv import patch as patch
 from fastconv import rearrange as rearrange
 from fastconv import restoration as restoration
@@ -99,6 +100,7 @@ __all__ = [
     "max_pool1d",
     "max_pool2d",
     "max_pool3d",
+    "ndimage",
     "num_threads",
     "patch",
     "peaks",

@@ -148,6 +148,43 @@ cdef extern from "fastconv.h" nogil:
     fc_pool fc_pool_default(fc_dtype dtype, fc_pool_kind kind)
     fc_status fc_pool_out_size(const fc_pool *pool, int64_t *out_size)
     fc_status fc_pool_run(const fc_pool *pool, const fc_tensor *x, const fc_tensor *out, int threads)
+
+    ctypedef enum fc_element:
+        FC_ELEMENT_COUNT
+
+    ctypedef enum fc_extension:
+        FC_EXTEND_NEAREST
+        FC_EXTEND_WRAP
+        FC_EXTEND_REFLECT
+        FC_EXTEND_MIRROR
+        FC_EXTEND_CONSTANT
+
+    ctypedef enum fc_order:
+        FC_ORDER_RASTER
+        FC_ORDER_LINE
+        FC_ORDER_EVEN
+        FC_ORDER_ODD
+
+    ctypedef struct fc_filter_stage:
+        int64_t kernel[3]
+        int64_t before[3]
+        const double *weights
+        fc_order order
+        double divisor, doubt
+
+    ctypedef struct fc_filter:
+        fc_element x_element, out_element
+        bint single
+        int64_t batch
+        int64_t size[3]
+        int64_t step
+        int64_t x_stride[3]
+        int64_t out_stride[3]
+        fc_extension extension[3]
+        double constant
+        fc_filter_stage first, second, window
+
+    fc_status fc_filter_run(const fc_filter *filter, const void *x, void *out, int threads)
     int fc_algorithm_count()
     const char *fc_algorithm_name(int index)
     ctypedef struct fc_algorithm:

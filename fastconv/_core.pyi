@@ -10,6 +10,9 @@ OPERATIONS: dict[str, int]
 PADDING_MODES: dict[str, int]
 ACTIVATIONS: dict[str | None, int]
 PRECISIONS: dict[str, int]
+ELEMENTS: dict[str, int]
+EXTENSIONS: dict[str, int]
+ORDERS: dict[str, int]
 threads_here: ContextVar[int]
 
 @disjoint_base
@@ -145,6 +148,23 @@ class Engine:
         self, x: Any, residual: Any = None, out: np.ndarray | None = None
     ) -> np.ndarray: ...
 
+def run_filter(
+    x: np.ndarray,
+    out: np.ndarray,
+    *,
+    single: bool,
+    batch: int,
+    size: Sequence[int],
+    step: int,
+    x_strides: Sequence[int],
+    out_strides: Sequence[int],
+    extension: Sequence[str],
+    constant: float,
+    first: tuple[Sequence[int], Sequence[int], np.ndarray, str, float, float],
+    second: tuple[Sequence[int], Sequence[int], np.ndarray, str, float, float] | None = None,
+    window: tuple[Sequence[int], Sequence[int], np.ndarray, str, float, float] | None = None,
+    threads: int = 0,
+) -> None: ...
 def dense_channels(array: np.ndarray, rank: int, channels_last: bool) -> bool | None: ...
 def algorithms() -> list[str]: ...
 def bounds() -> dict[str, tuple[str, str]]: ...

@@ -411,6 +411,61 @@ cdef class Pool:
         check(status)
 
 
+# Element types of filters, by the letter NumPy gives them in native order; bool is the byte it lies in.
+ELEMENTS = {"b": 0, "B": 1, "?": 1, "h": 2, "H": 3, "i": 4, "I": 5, "l": 6, "L": 7, "q": 6, "Q": 7, "f": 8, "d": 9}
+EXTENSIONS = {
+    "nearest": FC_EXTEND_NEAREST,
+    "wrap": FC_EXTEND_WRAP,
+    "reflect": FC_EXTEND_REFLECT,
+    "mirror": FC_EXTEND_MIRROR,
+    "constant": FC_EXTEND_CONSTANT,
+}
+ORDERS = {"raster": FC_ORDER_RASTER, "line": FC_ORDER_LINE, "even": FC_ORDER_EVEN, "odd": FC_ORDER_ODD}
+
+
+cdef int read_stage(fc_filter_stage *stage, object given, _View weights) except -1:
+    """(kernel, taps before the output, float64 weights, order, divisor, doubt), sizes for three axes."""
+    kernel, before, values, order, divisor, doubt = given
+    weights.hold(values, False, "weights")
+    spatial(stage.kernel, kernel, 3)
+    spatial(stage.before, before, 3)
+    stage.weights = <const double *> weights.buffer.buf
+    stage.order = ORDERS[order]
+    stage.divisor, stage.doubt = divisor, doubt
+    return 0
+
+
+def run_filter(
+    x, out, *, bint single, batch, size, step, x_strides, out_strides, extension, double constant,
+    first, second=None, window=None, int threads=0,
+):
+    """Filter x into out; strides in elements, dense along the last axis."""
+    cdef fc_filter f
+    cdef fc_status status
+    cdef int axis
+    cdef _View x_view = _View(), out_view = _View(), first_view = _View(), second_view = _View()
+    cdef _View window_view = _View()
+    memset(&f, 0, sizeof(f))
+    x_view.hold(x, False, "x")
+    out_view.hold(out, True, "out")
+    f.x_element = <fc_element> <int> ELEMENTS[x.dtype.char]
+    f.out_element = <fc_element> <int> ELEMENTS[out.dtype.char]
+    f.single, f.batch, f.step, f.constant = single, batch, step, constant
+    spatial(f.size, size, 3)
+    spatial(f.x_stride, x_strides, 3)
+    spatial(f.out_stride, out_strides, 3)
+    for axis in range(3):
+        f.extension[axis] = EXTENSIONS[extension[axis]]
+    read_stage(&f.first, first, first_view)
+    if second is not None:
+        read_stage(&f.second, second, second_view)
+    if window is not None:
+        read_stage(&f.window, window, window_view)
+    with nogil:
+        status = fc_filter_run(&f, x_view.buffer.buf, out_view.buffer.buf, threads)
+    check(status)
+
+
 # Threads one call in this context may use; 0 where only the setting of the process counts.
 threads_here = ContextVar("fastconv_num_threads", default=0)
 

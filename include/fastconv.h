@@ -231,6 +231,56 @@ FC_API fc_status fc_pool_out_size(const fc_pool *pool, int64_t out_size[FC_MAX_S
 /* out must not overlap x; threads as for fc_plan_run. */
 FC_API fc_status fc_pool_run(const fc_pool *pool, const fc_tensor *x, const fc_tensor *out, int threads);
 
+/* Filters of one plane or volume after another, with the arithmetic of scipy.ndimage: integers in and out, any
+ * border, sums in an order that does not depend on the instruction set. Up to three axes at once; where `second`
+ * has taps, they run along the width over what the first stage gave, converted to the type of out in between. */
+typedef enum fc_element {
+    FC_I8 = 0, FC_U8 = 1, FC_I16 = 2, FC_U16 = 3, FC_I32 = 4,
+    FC_U32 = 5, FC_I64 = 6, FC_U64 = 7, FC_REAL32 = 8, FC_REAL64 = 9,
+    FC_ELEMENT_COUNT = 10,
+} fc_element;
+
+typedef enum fc_extension {
+    FC_EXTEND_NEAREST = 0,  /* a a | a b c | c c */
+    FC_EXTEND_WRAP = 1,     /* b c | a b c | a b */
+    FC_EXTEND_REFLECT = 2,  /* b a | a b c | c b */
+    FC_EXTEND_MIRROR = 3,   /* c b | a b c | b a */
+    FC_EXTEND_CONSTANT = 4, /* v v | a b c | v v */
+} fc_extension;
+
+/* In which order, and how, the products of one output are added to zero. */
+typedef enum fc_order {
+    FC_ORDER_RASTER = 0, /* as the weights lie; those below 2^-52 are left out */
+    FC_ORDER_LINE = 1,   /* one axis: the last tap, then as they lie */
+    FC_ORDER_EVEN = 2,   /* one axis, odd count: the middle, then (left + right) * weight from the ends inwards */
+    FC_ORDER_ODD = 3,    /* the same with left - right */
+} fc_order;
+
+typedef struct fc_filter_stage {
+    int64_t kernel[FC_MAX_SPATIAL], before[FC_MAX_SPATIAL]; /* taps; how many of them lie before the output */
+    const double *weights; /* NULL: no such stage */
+    fc_order order;
+    double divisor;        /* sums are divided by it; 0: they are not */
+    double doubt;          /* float32 sums no further from a whole number are added again in double; 0: none are */
+} fc_filter_stage;
+
+typedef struct fc_filter {
+    fc_element x_element, out_element;
+    bool single;           /* compute in float32 with fused multiply-adds; else in double, each operation rounded */
+    int64_t batch;
+    int64_t size[FC_MAX_SPATIAL];
+    int64_t step;          /* columns of width that are `step` elements each: channels of a pixel; 1 without */
+    int64_t x_stride[FC_MAX_SPATIAL], out_stride[FC_MAX_SPATIAL]; /* elements between images, planes, rows */
+    fc_extension extension[FC_MAX_SPATIAL];
+    double constant;
+    fc_filter_stage first, second; /* second: along width only */
+    fc_filter_stage window; /* the kernel that first (along height) and second are the factors of: nothing is converted
+                             * between them, and what second.doubt is about is added again as the window's sum */
+} fc_filter;
+
+/* x and out must not overlap; threads as for fc_plan_run. */
+FC_API fc_status fc_filter_run(const fc_filter *filter, const void *x, void *out, int threads);
+
 FC_API int fc_algorithm_count(void);
 FC_API const char *fc_algorithm_name(int index);
 typedef struct fc_algorithm {

@@ -1,0 +1,238 @@
+"""Image filters: fastconv.ndimage beside SciPy, OpenCV and scikit-image, on the same pictures.
+
+The cases of test_ndimage.py, and a table of them:
+
+    taskset -c 0 python bench/image_filters.py [--cases REGEX] [--rounds N] [--json FILE]
+
+Runners of a case take turns within each round, write into arrays made beforehand, and are checked
+against SciPy's result first. OpenCV rounds 8-bit results to nearest; SciPy truncates after each
+pass, so there a difference of 3 passes. Times are processor time, medians.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import math
+import re
+import statistics
+import time
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+
+PEERS = ("scipy", "opencv", "skimage")
+MODE = "reflect"
+TOLERANCE = {"float32": 2e-5, "float64": 1e-11, "uint8": 3.0, "int16": 0.0}
+
+
+class Case(NamedTuple):
+    """A filter on a picture or volume; `argument` is a kernel size, a sigma or nothing."""
+
+    filter: str
+    shape: tuple[int, ...]
+    dtype: str
+    argument: float = 0
+
+    @property
+    def name(self) -> str:
+        size = "x".join(map(str, self.shape))
+        return f"{self.filter}{self.argument or ''}-{size}-{self.dtype}"
+
+
+def all_cases() -> list[Case]:
+    found = []
+    for dtype in ("float32", "float64", "uint8"):
+        for size in (512, 1024, 2048, 4096):
+            shape = (size, size)
+            found += [Case("correlate", shape, dtype, k) for k in (3, 5, 7) if k * size <= 16384]
+            found += [Case("separable", shape, dtype, k) for k in (5, 15) if k * size <= 32768]
+            found += [Case("gaussian", shape, dtype, sigma) for sigma in (1, 2)]
+            found.append(Case("sobel", shape, dtype))
+        found += [Case("correlate", (512, 512), dtype, k) for k in (15, 31, 63)]
+        found += [Case("correlate", (1024, 1024), dtype, k) for k in (15, 31)]
+        found += [Case("separable", (512, 512), dtype, k) for k in (31, 63)]
+        found += [Case("gaussian", (1024, 1024), dtype, sigma) for sigma in (4, 8)]
+        found += [Case("uniform", (1024, 1024), dtype, k) for k in (3, 9, 25)]
+        found.append(Case("laplace", (1024, 1024), dtype))
+        volume = (128, 128, 128)
+        found += [Case("correlate", volume, dtype, k) for k in (3, 5)]
+        found += [Case("gaussian", volume, dtype, 2), Case("sobel", volume, dtype)]
+        found += [Case("uniform", volume, dtype, 5)]
+    return found
+
+
+def picture(case: Case) -> np.ndarray:
+    rng = np.random.default_rng(7)
+    if case.dtype == "uint8":
+        return rng.integers(0, 256, case.shape, dtype=np.uint8)
+    return rng.random(case.shape).astype(case.dtype)
+
+
+def line(case: Case) -> np.ndarray:
+    """One factor of a separable kernel."""
+    taps = np.hanning(int(case.argument) + 2)[1:-1]
+    return taps / taps.sum()
+
+
+def kernel(case: Case) -> np.ndarray:
+    size, rank = int(case.argument), len(case.shape)
+    rng = np.random.default_rng(size)
+    if case.dtype == "uint8":  # whole numbers, so that every library gives the same
+        return rng.integers(-2, 3, (size,) * rank).astype(float)
+    return rng.standard_normal((size,) * rank) / size ** (rank / 2)
+
+
+def result_of(case: Case) -> np.ndarray:
+    """An array for the results of a call; wider than 8 bits where those would not fit."""
+    wide = case.dtype == "uint8" and case.filter in ("correlate", "sobel", "laplace")
+    return np.zeros(case.shape, np.int16 if wide else case.dtype)
+
+
+def ndimage_call(module, case: Case, x: np.ndarray) -> Callable:
+    """The call of scipy.ndimage's interface."""
+    out = result_of(case)
+    match case.filter:
+        case "correlate":
+            weights = kernel(case)
+            return lambda: module.correlate(x, weights, output=out, mode=MODE)
+        case "separable":
+            taps = line(case)
+            weights = np.multiply.outer(taps, taps)
+            return lambda: module.correlate(x, weights, output=out, mode=MODE)
+        case "gaussian":
+            return lambda: module.gaussian_filter(x, case.argument, output=out, mode=MODE)
+        case "sobel":
+            return lambda: module.sobel(x, output=out, mode=MODE)
+        case "uniform":
+            return lambda: module.uniform_filter(x, int(case.argument), output=out, mode=MODE)
+        case "laplace":
+            return lambda: module.laplace(x, output=out, mode=MODE)
+    raise ValueError(case.filter)
+
+
+def opencv_call(case: Case, x: np.ndarray) -> Callable | None:
+    import cv2
+
+    cv2.setNumThreads(1)
+    border, out = cv2.BORDER_REFLECT, result_of(case)
+    wide = cv2.CV_16S if case.dtype == "uint8" else -1
+    if len(case.shape) > 2:
+        return None
+    match case.filter:
+        case "correlate":
+            weights = kernel(case)
+            return lambda: cv2.filter2D(x, wide, weights, dst=out, borderType=border)
+        case "separable":
+            taps = line(case)
+            return lambda: cv2.sepFilter2D(x, -1, taps, taps, dst=out, borderType=border)
+        case "gaussian":
+            sigma = float(case.argument)
+            size = 2 * int(4 * sigma + 0.5) + 1
+            return lambda: cv2.GaussianBlur(x, (size, size), sigma, dst=out, borderType=border)
+        case "sobel":
+            return lambda: cv2.Sobel(x, wide, 1, 0, dst=out, ksize=3, borderType=border)
+        case "uniform":
+            size = int(case.argument)
+            return lambda: cv2.blur(x, (size, size), dst=out, borderType=border)
+        case "laplace":
+            return lambda: cv2.Laplacian(x, wide, dst=out, ksize=1, borderType=border)
+    return None
+
+
+def skimage_call(case: Case, x: np.ndarray) -> Callable | None:
+    from skimage import filters
+
+    if case.filter == "gaussian" and case.dtype != "uint8":
+        out = result_of(case)
+        return lambda: filters.gaussian(
+            x, case.argument, mode=MODE, preserve_range=True, out=out
+        )
+    return None
+
+
+def runners(case: Case, x: np.ndarray) -> dict[str, Callable]:
+    import scipy.ndimage
+
+    from fastconv import ndimage
+
+    found: dict[str, Callable | None] = {
+        "fastconv": ndimage_call(ndimage, case, x),
+        "scipy": ndimage_call(scipy.ndimage, case, x),
+    }
+    for name, make in (("opencv", opencv_call), ("skimage", skimage_call)):
+        with contextlib.suppress(ImportError):
+            found[name] = make(case, x)
+    return {name: call for name, call in found.items() if call is not None}
+
+
+def check(case: Case, name: str, result: np.ndarray, exact: np.ndarray) -> None:
+    error = float(np.abs(result.astype(float) - exact.astype(float)).max())
+    tolerance = TOLERANCE[exact.dtype.name]
+    if exact.dtype.kind == "f":
+        tolerance *= float(np.abs(exact).max())
+    elif name == "fastconv":
+        tolerance = 0.0
+    if error > tolerance:
+        raise AssertionError(f"{case.name}: {name} is off by {error:.2g}")
+
+
+def measure(case: Case, rounds: int) -> dict[str, float]:
+    """Median seconds of processor time of each runner: all of them use one thread."""
+    x = picture(case)
+    calls = runners(case, x)
+    exact = calls["scipy"]()
+    times: dict[str, list[float]] = {name: [] for name in calls}
+    for name, call in calls.items():
+        check(case, name, call(), exact)
+    for number in range(rounds):
+        for name, call in calls.items():
+            if name == "scipy" and number >= 2 and times[name][0] > 0.05:
+                continue  # steady, and slow
+            begin = time.process_time()
+            call()
+            times[name].append(time.process_time() - begin)
+    return {name: statistics.median(values) for name, values in times.items()}
+
+
+def geometric_mean(values: list[float]) -> float:
+    return math.exp(sum(map(math.log, values)) / len(values)) if values else math.nan
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--cases", default="", help="only cases whose name this matches")
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--json", help="write the medians there")
+    arguments = parser.parse_args()
+    import fastconv as fc
+
+    fc.set_num_threads(1)
+    ratios: dict[str, list[float]] = {peer: [] for peer in PEERS}
+    rows = {}
+    print("| case | fastconv ms | " + " | ".join(f"{peer} ms (ratio)" for peer in PEERS) + " |")
+    print("|---|---|" + "---|" * len(PEERS))
+    for case in all_cases():
+        if not re.search(arguments.cases, case.name):
+            continue
+        found = rows[case.name] = measure(case, arguments.rounds)
+        cells = []
+        for peer in PEERS:
+            ratio = found[peer] / found["fastconv"] if peer in found else None
+            if ratio:
+                ratios[peer].append(ratio)
+            cells.append(f"{found[peer] * 1e3:.3g} ({ratio:.2f})" if ratio else "")
+        line = " | ".join(cells)
+        print(f"| {case.name} | {found['fastconv'] * 1e3:.3f} | {line} |", flush=True)
+    for peer, values in ratios.items():
+        if values:
+            print(f"{peer}: geometric mean {geometric_mean(values):.2f}, least {min(values):.2f}")
+    if arguments.json:
+        with open(arguments.json, "w") as file:
+            json.dump(rows, file, indent=1)
+
+
+if __name__ == "__main__":
+    main()

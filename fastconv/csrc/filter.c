@@ -1,0 +1,178 @@
+/* Image filters but for the arithmetic: checks, lists of taps, tasks. */
+#include "filter.h"
+
+#include <math.h>
+
+#include "error.h"
+#include "isa_rows.h"
+#include "problem.h"
+#include "threads.h"
+#include "workspace.h"
+
+FC_DECLARE_ROWS(fc_filter_kernel, fc_filter_kernel)
+
+static const struct {
+    fc_isa isa;
+    const fc_filter_kernel *kernels[FC_DTYPE_COUNT];
+} rows[] = {FC_TAKE_ROWS(fc_filter_kernel)};
+
+static const fc_filter_kernel *choose_kernel(fc_dtype dtype) {
+    for (size_t row = 0; row < sizeof rows / sizeof *rows; row++)
+        if (rows[row].isa <= fc_cpu_isa_allowed())
+            return rows[row].kernels[dtype];
+    return NULL;
+}
+
+static int64_t taps_of(const fc_filter_stage *stage) {
+    return stage->weights ? stage->kernel[0] * stage->kernel[1] * stage->kernel[2] : 0;
+}
+
+static fc_status check_stage(const fc_filter_stage *stage, const char *name) {
+    const int64_t limit = (int64_t)1 << 20;
+    int axes = 0;
+    for (int axis = 0; stage->weights != NULL && axis < FC_MAX_SPATIAL; axis++) {
+        if (stage->kernel[axis] < 1 || stage->kernel[axis] > limit)
+            return fc_fail(FC_INVALID_ARGUMENT, "weights: %s stage has %lld taps along an axis, wanted 1 to 2**20",
+                           name, (long long)stage->kernel[axis]);
+        if (stage->before[axis] < 0 || stage->before[axis] >= stage->kernel[axis])
+            return fc_fail(FC_INVALID_ARGUMENT, "origin: %lld of %lld taps lie before the output",
+                           (long long)stage->before[axis], (long long)stage->kernel[axis]);
+        axes += stage->kernel[axis] > 1;
+    }
+    if (stage->weights != NULL && taps_of(stage) > 64 * limit)
+        return fc_fail(FC_OVERFLOW, "weights: more than 2**26 taps");
+    if (axes > 1 && stage->order != FC_ORDER_RASTER)
+        return fc_fail(FC_INVALID_ARGUMENT, "weights: taps of one axis in order %d have several", (int)stage->order);
+    if (stage->order >= FC_ORDER_EVEN && taps_of(stage) % 2 == 0)
+        return fc_fail(FC_INVALID_ARGUMENT, "weights: an even number of taps has no middle");
+    return FC_OK;
+}
+
+static fc_status check(const fc_filter *f) {
+    const double limit = 0x1p50;
+    if ((unsigned)f->x_element >= FC_ELEMENT_COUNT || (unsigned)f->out_element >= FC_ELEMENT_COUNT || f->step < 1 ||
+        f->batch < 0 || f->first.weights == NULL)
+        return fc_fail(FC_INVALID_ARGUMENT, "filter: an element type, the step, the batch or the stages");
+    double elements = (double)f->batch * (double)f->step;
+    for (int axis = 0; axis < FC_MAX_SPATIAL; axis++) {
+        if (f->size[axis] < 0 || (unsigned)f->extension[axis] > FC_EXTEND_CONSTANT)
+            return fc_fail(FC_INVALID_ARGUMENT, "filter: a size or an extension is out of range");
+        elements *= (double)f->size[axis];
+    }
+    if (elements > limit)
+        return fc_fail(FC_OVERFLOW, "x: more than 2**50 elements");
+    fc_status status = check_stage(&f->first, "first");
+    if (status == FC_OK)
+        status = check_stage(&f->second, "second");
+    if (status == FC_OK && f->second.weights && f->second.kernel[0] * f->second.kernel[1] != 1)
+        return fc_fail(FC_INVALID_ARGUMENT, "weights: the second stage runs along the width only");
+    if (status == FC_OK)
+        status = check_stage(&f->window, "window");
+    if (status == FC_OK && f->window.weights &&
+        (f->second.weights == NULL || f->first.kernel[0] * f->first.kernel[2] != 1 || f->window.kernel[0] != 1 ||
+         f->window.kernel[1] != f->first.kernel[1] || f->window.kernel[2] != f->second.kernel[2]))
+        return fc_fail(FC_INVALID_ARGUMENT, "weights: the stages are not the factors of the window");
+    return status;
+}
+
+/* Position i of the taps of one axis in their order of addition. */
+static int64_t in_order(fc_order order, int64_t count, int64_t i) {
+    if (order == FC_ORDER_LINE)
+        return i == 0 ? count - 1 : i - 1;
+    if (order >= FC_ORDER_EVEN)
+        return i == 0 ? count / 2 : i % 2 ? i / 2 : count - i / 2;
+    return i;
+}
+
+/* float32 sums may be added in any order: down a column, rows of outputs then share what they load. */
+static void list_taps(const fc_filter_stage *stage, int64_t ring, int64_t step, bool finite, bool single,
+                      double *weight, int64_t *place, fc_filter_taps *taps) {
+    int64_t total = taps_of(stage), height = stage->kernel[1], width = stage->kernel[2], kept = 0;
+    bool raster = stage->order == FC_ORDER_RASTER, column = single && height == total && height > 3, all = true;
+    for (int64_t i = 0; i < total; i++)
+        all = all && fabs(stage->weights[i]) > 0x1p-52;
+    for (int64_t i = 0; i < total; i++) {
+        int64_t at = in_order(stage->order, total, i);
+        double w = stage->weights[at];
+        bool negligible = raster && fabs(w) <= 0x1p-52;
+        if (negligible && !finite)
+            continue;
+        weight[kept] = negligible ? 0 : w;
+        place[kept] = at / width / height * ring + at / width % height;
+        place[total + kept++] = at % width * step;
+    }
+    *taps = (fc_filter_taps){stage->order, (raster || column) && (all || finite), kept, weight, place, place + total,
+                             stage->divisor, stage->doubt};
+}
+
+static int64_t larger(int64_t a, int64_t b) { return a > b ? a : b; }
+static int64_t smaller(int64_t a, int64_t b) { return a < b ? a : b; }
+
+/* Strips narrow enough for their rows to stay in L2, blocks tall enough for the rows read twice not to matter. */
+static int64_t cut_tasks(fc_filter_call *call, int threads) {
+    const int64_t cache = 192 << 10, quantum = 2 * FC_FILTER_MOST_LANES;
+    const fc_filter *f = call->filter;
+    int64_t real_size = f->single ? 4 : 8, copies = call->ring * f->first.kernel[0];
+    int64_t strip = cache / (copies + 2 * FC_FILTER_ROWS) / real_size / quantum * quantum;
+    strip = larger(smaller(strip, 4096), 8 * quantum);
+    call->strips = (call->columns + strip - 1) / strip;
+    strip = (call->columns + call->strips - 1) / call->strips;
+    call->strip = (strip + quantum - 1) / quantum * quantum;
+    call->strips = (call->columns + call->strip - 1) / call->strip;
+    int64_t planes = f->batch * f->size[0] * call->strips, height = f->size[1];
+    int64_t wanted = threads > 1 ? 4 * (int64_t)threads : 1;
+    int64_t blocks = planes >= wanted ? 1 : (wanted + planes - 1) / planes;
+    int64_t block = (height + blocks - 1) / blocks, least = smaller(4 * f->first.kernel[1] + 16, height);
+    call->block = (larger(block, least) + FC_FILTER_ROWS - 1) / FC_FILTER_ROWS * FC_FILTER_ROWS;
+    call->blocks = (height + call->block - 1) / call->block;
+    return planes * call->blocks;
+}
+
+typedef struct filter_run {
+    const fc_filter_kernel *kernel;
+    fc_filter_call call;
+} filter_run;
+
+static void run_task(void *context, int64_t task, void *scratch) {
+    const filter_run *run = context;
+    run->kernel->run(&run->call, task, scratch);
+}
+
+fc_status fc_filter_run(const fc_filter *f, const void *x, void *out, int threads) {
+    fc_status status = check(f);
+    if (status != FC_OK)
+        return status;
+    filter_run run = {.kernel = choose_kernel(f->single ? FC_F32 : FC_F64),
+                      .call = {.filter = f, .x = x, .out = out, .columns = f->size[2] * f->step}};
+    if (run.kernel == NULL)
+        return fc_fail(FC_UNSUPPORTED, "filter: this build has no kernel for this CPU");
+    fc_filter_call *call = &run.call;
+    double elements = (double)f->batch * (double)f->size[0] * (double)f->size[1] * (double)call->columns;
+    if (elements == 0)
+        return FC_OK;
+    int64_t counts[3] = {taps_of(&f->first), taps_of(&f->second), taps_of(&f->window)};
+    int64_t all = counts[0] + counts[1] + counts[2];
+    double *weights = fc_allocate((size_t)all * (sizeof(double) + 2 * sizeof(int64_t)));
+    if (weights == NULL)
+        return fc_fail(FC_OUT_OF_MEMORY, "weights: no memory for %lld taps", (long long)all);
+    int64_t *places = (int64_t *)(weights + all);
+    bool finite = f->x_element < FC_REAL32 && isfinite(f->constant);
+    call->ring = f->first.kernel[1] + FC_FILTER_ROWS - 1;
+    list_taps(&f->first, call->ring, f->step, finite, f->single, weights, places, &call->first);
+    if (counts[1])
+        list_taps(&f->second, 1, f->step, finite, false, weights + counts[0], places + 2 * counts[0], &call->second);
+    if (counts[2])
+        list_taps(&f->window, call->ring, f->step, finite, false, weights + counts[0] + counts[1],
+                  places + 2 * (counts[0] + counts[1]), &call->window);
+    for (int i = 0; i < 2; i++) {
+        const fc_filter_stage *stage = i ? &f->second : &f->first;
+        call->left[i] = counts[i] ? stage->before[2] * f->step : 0;
+        call->right[i] = counts[i] ? (stage->kernel[2] - 1 - stage->before[2]) * f->step : 0;
+    }
+    /* Converting and moving an element takes as long as about 16 flops. */
+    threads = fc_threads_for(elements * (16 + 2 * (double)(counts[0] + counts[1])), threads);
+    int64_t tasks = cut_tasks(call, threads);
+    status = fc_parallel_for(tasks, threads, run.kernel->scratch_bytes(call), run_task, &run);
+    fc_release(weights);
+    return status;
+}

@@ -1,0 +1,73 @@
+/* The record of image filters (fc_filter of fastconv.h); like pooling, they are not in kernels.inc.
+ *
+ * filter.c checks, turns weights into lists of taps and cuts the work; kernels/filter/filter.c, compiled per
+ * instruction set for float32 and float64, computes a block of rows of one plane, a strip of columns at a time:
+ *
+ *   rows of x ──convert, extend──► ring of rows ──first stage──► row ──convert, extend──► second stage ──► out
+ *
+ * The ring holds a padded copy of every row the next FC_FILTER_ROWS outputs need, so that each row of a strip is
+ * read and converted once, and neither stage knows about borders or element types.
+ */
+#ifndef FC_FILTER_H
+#define FC_FILTER_H
+
+#include "fastconv.h"
+
+enum {
+    FC_FILTER_ROWS = 4,         /* output rows computed together */
+    FC_FILTER_MOST_LANES = 16,  /* VL of every instruction set is at most this and divides it */
+};
+
+/* Taps in the order in which they are added. Tap t reads row[t] of the table and starts shift[t] into it. */
+typedef struct fc_filter_taps {
+    fc_order order;
+    bool grid;              /* every tap of the kernel is there and may be added as it lies, so rows can share loads */
+    int64_t count;
+    const double *weight;
+    const int64_t *row, *shift;
+    double divisor, doubt;
+} fc_filter_taps;
+
+typedef struct fc_filter_call {
+    const fc_filter *filter;
+    const char *x;
+    char *out;
+    fc_filter_taps first, second, window;
+    int64_t columns;        /* elements of a row: width * step */
+    int64_t left[2], right[2]; /* elements the first and the second stage read beyond their outputs */
+    int64_t strip, strips;  /* columns of out per strip */
+    int64_t block, blocks;  /* rows of out per task */
+    int64_t ring;           /* rows of one depth tap */
+    int64_t pitch;          /* reals of a row of the ring */
+} fc_filter_call;
+
+typedef struct fc_filter_kernel {
+    const char *name; /* "filter.f32.avx512" */
+    size_t (*scratch_bytes)(const fc_filter_call *call);
+    void (*run)(const fc_filter_call *call, int64_t task, void *scratch);
+} fc_filter_kernel;
+
+static inline size_t fc_element_size(fc_element element) {
+    static const unsigned char sizes[FC_ELEMENT_COUNT] = {1, 1, 2, 2, 4, 4, 8, 8, 4, 8};
+    return sizes[element];
+}
+
+/* Where index i of an axis of n cells lies when the axis is extended, however far; -1 for the constant. */
+static inline int64_t fc_extended(int64_t i, int64_t n, fc_extension extension) {
+    if ((uint64_t)i < (uint64_t)n)
+        return i;
+    int64_t period = extension == FC_EXTEND_REFLECT ? 2 * n : extension == FC_EXTEND_MIRROR ? 2 * n - 2 : n;
+    if (extension == FC_EXTEND_CONSTANT)
+        return -1;
+    if (extension == FC_EXTEND_NEAREST)
+        return i < 0 ? 0 : n - 1;
+    if (period == 0)
+        return 0;
+    i %= period;
+    i += i < 0 ? period : 0;
+    if (i < n)
+        return i;
+    return extension == FC_EXTEND_REFLECT ? period - 1 - i : period - i;
+}
+
+#endif

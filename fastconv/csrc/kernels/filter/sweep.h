@@ -1,0 +1,171 @@
+/* Sums of taps along a row, lanes along columns. Each output is added up in the order the taps are listed in, so
+ * that double sums are SciPy's to the bit: there a product is rounded before it is added; float32 fuses the two.
+ * Bound: FMA throughput where rows share loads (a grid), else loads, of which unaligned ones count double. */
+#ifndef FC_FILTER_SWEEP_H
+#define FC_FILTER_SWEEP_H
+
+#include "filter.h"
+#include "simd/vec.h"
+
+enum { LIST_VECS = 8, GRID_VECS = FC_ISA_IS >= 3 ? 4 : 2 };
+
+FC_INLINE vec add_product(vec a, vec b, vec sum) {
+#if FC_IS_F64
+    return v_add(sum, v_mul(a, b));
+#else
+    return v_fma(a, b, sum);
+#endif
+}
+
+/* Taps one by one. */
+FC_INLINE void list_block(const real *const *taps, const real *weight, int64_t count, int64_t at, const int vecs,
+                          real *to) {
+    vec sum[LIST_VECS];
+    for (int v = 0; v < vecs; v++)
+        sum[v] = v_zero();
+    for (int64_t t = 0; t < count; t++) {
+        vec w = v_set1(weight[t]);
+        const real *p = taps[t] + at;
+        for (int v = 0; v < vecs; v++)
+            sum[v] = add_product(w, v_load(p + v * VL), sum[v]);
+    }
+    for (int v = 0; v < vecs; v++)
+        v_store(to + at + v * VL, sum[v]);
+}
+
+/* The middle, then pairs at equal distances from it. */
+FC_INLINE void pair_block(const real *const *taps, const real *weight, int64_t count, int64_t at, const int vecs,
+                          const int odd, real *to) {
+    vec sum[LIST_VECS];
+    vec w = v_set1(weight[0]);
+    for (int v = 0; v < vecs; v++)
+        sum[v] = v_mul(w, v_load(taps[0] + at + v * VL));
+    for (int64_t t = 1; t < count; t += 2) {
+        const real *left = taps[t] + at, *right = taps[t + 1] + at;
+        w = v_set1(weight[t]);
+        for (int v = 0; v < vecs; v++) {
+            vec a = v_load(left + v * VL), b = v_load(right + v * VL);
+            sum[v] = add_product(odd ? v_sub(a, b) : v_add(a, b), w, sum[v]);
+        }
+    }
+    for (int v = 0; v < vecs; v++)
+        v_store(to + at + v * VL, sum[v]);
+}
+
+FC_INLINE void one_block(fc_order order, const real *const *taps, const real *weight, int64_t count, int64_t at,
+                         const int vecs, real *to) {
+    if (order == FC_ORDER_EVEN)
+        pair_block(taps, weight, count, at, vecs, 0, to);
+    else if (order == FC_ORDER_ODD)
+        pair_block(taps, weight, count, at, vecs, 1, to);
+    else
+        list_block(taps, weight, count, at, vecs, to);
+}
+
+/* `columns` outputs, rounded up to vectors, of one row. */
+static void sweep_row(fc_order order, const real *const *taps, const real *weight, int64_t count, int64_t columns,
+                      real *to) {
+    int64_t at = 0;
+    for (; at + (LIST_VECS - 1) * VL < columns; at += LIST_VECS * VL)
+        one_block(order, taps, weight, count, at, LIST_VECS, to);
+    for (; at + VL < columns; at += 2 * VL)
+        one_block(order, taps, weight, count, at, 2, to);
+    if (at < columns)
+        one_block(order, taps, weight, count, at, 1, to);
+}
+
+/* VL outputs from column `at` on, added in double as SciPy does and cut to whole numbers. */
+static void settle_block(fc_order order, const real *const *taps, const double *weight, int64_t count, int64_t at,
+                         real *to) {
+    double sum[VL] = {0};
+    if (order == FC_ORDER_EVEN || order == FC_ORDER_ODD) {
+        double sign = order == FC_ORDER_EVEN ? 1 : -1;
+        for (int i = 0; i < VL; i++)
+            sum[i] = (double)taps[0][at + i] * weight[0];
+        for (int64_t t = 1; t < count; t += 2)
+            for (int i = 0; i < VL; i++)
+                sum[i] += ((double)taps[t][at + i] + sign * (double)taps[t + 1][at + i]) * weight[t];
+    } else {
+        for (int64_t t = 0; t < count; t++)
+            for (int i = 0; i < VL; i++)
+                sum[i] += (double)taps[t][at + i] * weight[t];
+    }
+    for (int i = 0; i < VL; i++)
+        to[at + i] = (real)trunc(sum[i]);
+}
+
+/* Where rounding could have carried a sum past a whole number, the double sum decides. */
+static void settle_row(fc_order order, const real *const *taps, const double *weight, int64_t count, real doubt,
+                       int64_t columns, real *to) {
+    vec limit = v_set1(doubt), nan = v_set1((real)NAN);
+    for (int64_t at = 0; at < columns; at += VL) {
+        vec sum = v_load(to + at), gap = v_abs(v_sub(sum, v_round(sum)));
+        if (v_any_nan(v_select_neg(v_sub(gap, limit), nan, limit)))
+            settle_block(order, taps, weight, count, at, to);
+    }
+}
+
+/* A grid of taps for FC_FILTER_ROWS rows of outputs: a row of x is loaded once for all that read it. */
+typedef struct grid {
+    const real *const *table; /* [depth tap][ring] */
+    const real *weight;       /* [depth][height][width] */
+    int64_t depth, height, width, ring, step;
+    real *to[FC_FILTER_ROWS];
+} grid;
+
+/* What one row of x gives to output rows [low, high]; w: its taps of output row 0. */
+FC_INLINE void grid_row(const grid *g, const real *row, const real *w, const int low, const int high, const int vecs,
+                        const int64_t width, vec sum[FC_FILTER_ROWS][GRID_VECS]) {
+    for (int64_t k = 0; k < width; k++, row += g->step) {
+        vec x[GRID_VECS];
+        for (int v = 0; v < vecs; v++)
+            x[v] = v_load(row + v * VL);
+        for (int r = low; r <= high; r++) {
+            vec weight = v_set1(w[k - r * width]);
+            for (int v = 0; v < vecs; v++)
+                sum[r][v] = add_product(weight, x[v], sum[r][v]);
+        }
+    }
+}
+
+/* The bounds become constants, so that the sums stay in registers. */
+FC_INLINE void grid_block(const grid *g, int64_t at, const int vecs, const int64_t width) {
+    vec sum[FC_FILTER_ROWS][GRID_VECS];
+    for (int r = 0; r < FC_FILTER_ROWS; r++)
+        for (int v = 0; v < vecs; v++)
+            sum[r][v] = v_zero();
+    for (int64_t d = 0; d < g->depth; d++)
+        for (int64_t s = 0; s < g->height + FC_FILTER_ROWS - 1; s++) {
+            const real *row = g->table[d * g->ring + s] + at;
+            const real *w = g->weight + (d * g->height + s) * width;
+            int64_t low = s < g->height ? 0 : s - g->height + 1, high = s < FC_FILTER_ROWS ? s : FC_FILTER_ROWS - 1;
+            switch (low * FC_FILTER_ROWS + high) {
+#define FC_GRID_ROW(low, high) \
+    case low * FC_FILTER_ROWS + high: grid_row(g, row, w, low, high, vecs, width, sum); break;
+                FC_GRID_ROW(0, 0) FC_GRID_ROW(0, 1) FC_GRID_ROW(0, 2) FC_GRID_ROW(0, 3) FC_GRID_ROW(1, 1)
+                FC_GRID_ROW(1, 2) FC_GRID_ROW(1, 3) FC_GRID_ROW(2, 2) FC_GRID_ROW(2, 3) FC_GRID_ROW(3, 3)
+#undef FC_GRID_ROW
+            }
+        }
+    for (int r = 0; r < FC_FILTER_ROWS; r++)
+        for (int v = 0; v < vecs; v++)
+            v_store(g->to[r] + at + v * VL, sum[r][v]);
+}
+
+FC_INLINE void sweep_columns(const grid *g, int64_t columns, const int64_t width) {
+    int64_t at = 0;
+    for (; at + (GRID_VECS - 1) * VL < columns; at += GRID_VECS * VL)
+        grid_block(g, at, GRID_VECS, width);
+    for (; at < columns; at += VL)
+        grid_block(g, at, 1, width);
+}
+
+/* `columns` outputs of each row, rounded up to vectors. */
+static void sweep_grid(const grid *g, int64_t columns) {
+    if (g->width == 3)
+        sweep_columns(g, columns, 3);
+    else
+        sweep_columns(g, columns, g->width);
+}
+
+#endif

@@ -1,0 +1,385 @@
+"""Correlations with given weights: along one axis, or with a kernel of all axes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from fastconv import functional
+from fastconv._drop_in import NotCovered, stands_in
+from fastconv.ndimage._arguments import (
+    check_dtypes,
+    read_axes,
+    read_axis,
+    read_constant,
+    read_index,
+    read_input,
+    read_mode,
+    read_output,
+    read_sequence,
+)
+from fastconv.ndimage._engine import (
+    Line,
+    correlate_factors,
+    correlate_lines,
+    correlate_window,
+    line_of,
+)
+
+__all__ = ["apply_lines", "convolve", "convolve1d", "correlate", "correlate1d"]
+
+_TINY = 2.0**-52  # SciPy leaves out weights below
+_PASSES_FROM = 20  # weights from which passes can be faster than one dense sum
+_LARGE_KERNEL = 625  # weights from which transforms are faster than sums
+_NUMPY_MODES: dict[str, Any] = {
+    "reflect": "symmetric", "mirror": "reflect", "nearest": "edge", "constant": "constant",
+    "wrap": "wrap",
+}  # fmt: skip
+
+
+def by_parts(
+    compute: Callable[[np.ndarray, np.ndarray, np.ndarray, Any], None],
+    x: np.ndarray,
+    weights: np.ndarray,
+    output: np.ndarray,
+    cval: Any,
+) -> None:
+    """A complex correlation from real ones: compute(x, weights, output, cval) for each part."""
+    if x.dtype.kind != "c":
+        if np.iscomplexobj(cval):
+            raise NotCovered("a complex cval for a real array")
+        compute(x, weights.real, output.real, cval)
+        compute(x, weights.imag, output.imag, cval)
+        return
+    real, imag = np.real(cval), np.imag(cval)
+    if weights.dtype.kind != "c":
+        compute(x.real, weights, output.real, real)
+        compute(x.imag, weights, output.imag, imag)
+        return
+    parts = [
+        (x.real, weights.real, real), (x.imag, weights.imag, imag),
+        (x.real, weights.imag, real), (x.imag, weights.real, imag),
+    ]  # fmt: skip
+    products = []
+    for part, factor, constant in parts:
+        product = np.empty(x.shape, part.dtype)
+        compute(part, factor, product, constant)
+        products.append(product)
+    output.real, output.imag = products[0] - products[1], products[2] + products[3]
+
+
+def apply_lines(x: np.ndarray, lines: Sequence[Line], output: np.ndarray, cval: Any) -> None:
+    """Passes along axes over a real array; nothing is written when it is `NotCovered`."""
+    check_dtypes(x, output)
+    correlate_lines(x, lines, output, read_constant(cval))
+
+
+def correlate_line(
+    x: np.ndarray, weights: np.ndarray, axis: int, output: np.ndarray, mode: str, cval: Any,
+    origin: int,
+) -> None:  # fmt: skip
+    """One pass, of any numbers."""
+    if x.dtype.kind == "c" or weights.dtype.kind == "c":
+
+        def compute(part: np.ndarray, taps: np.ndarray, out: np.ndarray, constant: Any) -> None:
+            apply_lines(part, [line_of(axis, taps, mode, origin)], out, constant)
+
+        by_parts(compute, x, weights, output, cval)
+    else:
+        apply_lines(x, [line_of(axis, weights, mode, origin)], output, cval)
+
+
+def _read_weights(weights: Any) -> np.ndarray:
+    array = np.asarray(weights)
+    if array.dtype.kind not in "biufc" or not array.size:
+        raise NotCovered(f"weights of dtype {array.dtype} and shape {array.shape}")
+    return array.astype(np.complex128 if array.dtype.kind == "c" else np.float64, copy=False)
+
+
+def _along_axis(
+    input: Any, weights: Any, axis: Any, output: Any, mode: Any, cval: Any, origin: Any,
+    convolution: bool,
+) -> np.ndarray:  # fmt: skip
+    x, taps = read_input(input), _read_weights(weights)
+    if taps.ndim != 1:
+        raise NotCovered(f"weights of shape {taps.shape}")
+    shift = read_index(origin, "origin")
+    if convolution:
+        taps, shift = taps[::-1], -shift - (taps.size % 2 == 0)
+    elif taps.dtype.kind == "c":
+        taps = taps.conj()
+    out = read_output(output, x, x.dtype.kind == "c" or taps.dtype.kind == "c")
+    at, name = read_axis(axis, x.ndim), read_mode(mode)
+    correlate_line(x, taps, at, out, name, cval, shift)
+    return out
+
+
+@stands_in("ndimage")
+def correlate1d(
+    input: Any, weights: Any, axis: int = -1, output: Any = None, mode: str = "reflect",
+    cval: Any = 0.0, origin: int = 0,
+) -> np.ndarray:  # fmt: skip
+    """Correlate along one axis, as `scipy.ndimage.correlate1d`.
+
+    Parameters
+    ----------
+    input : array_like
+    weights : array_like, shape (k,)
+    axis : int
+    output : array or dtype, optional
+        The array to write, which may overlap `input`, or the dtype of a new one.
+    mode : {"reflect", "mirror", "nearest", "constant", "wrap"} or their grid- names
+        How `input` goes on beyond its edges.
+    cval : scalar
+        What lies beyond them in mode "constant".
+    origin : int
+        How far the window is shifted to the left.
+
+    Returns
+    -------
+    ndarray, of the shape of `input`
+
+    Raises
+    ------
+    As SciPy's function, which is asked for whatever is not covered.
+
+    Notes
+    -----
+    float64 and integers: SciPy's values to the last bit (denormal numbers count as zero). float32
+    in float32, where SciPy computes in double: each output is off by at most
+    ``(k + 1) * 2**-24 * sum(|weights| * |window|)``.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastconv import ndimage
+    >>> ndimage.correlate1d([2, 8, 0, 4, 1, 9, 9, 0], weights=[1, 3])
+    array([ 8, 26,  8, 12,  7, 28, 36,  9])
+    """
+    return _along_axis(input, weights, axis, output, mode, cval, origin, False)
+
+
+@stands_in("ndimage")
+def convolve1d(
+    input: Any, weights: Any, axis: int = -1, output: Any = None, mode: str = "reflect",
+    cval: Any = 0.0, origin: int = 0,
+) -> np.ndarray:  # fmt: skip
+    """Convolve along one axis, as `scipy.ndimage.convolve1d`: `correlate1d`, weights reversed.
+
+    Parameters, return value, exceptions and numerical notes are those of `correlate1d`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastconv import ndimage
+    >>> ndimage.convolve1d([2, 8, 0, 4, 1, 9, 9, 0], weights=[1, 3])
+    array([14, 24,  4, 13, 12, 36, 27,  0])
+    """
+    return _along_axis(input, weights, axis, output, mode, cval, origin, True)
+
+
+def _rank_one(weights: np.ndarray) -> list[np.ndarray] | None:
+    """One factor per axis if the kernel is their outer product to within a rounding or two."""
+    if not np.isfinite(weights).all():
+        return None
+    factors, rest = [], weights
+    for _ in range(weights.ndim - 1):
+        flat = rest.reshape(rest.shape[0], -1)
+        pivot = np.unravel_index(np.abs(flat).argmax(), flat.shape)
+        if flat[pivot] == 0:
+            return None
+        factors.append(flat[:, pivot[1]] / flat[pivot])
+        rest = flat[pivot[0]].reshape(rest.shape[1:])
+    factors.append(rest)
+    product = factors[0]
+    for factor in factors[1:]:
+        product = np.multiply.outer(product, factor)
+    close = np.abs(product - weights) <= 4 * weights.ndim * _TINY * np.abs(weights)
+    return factors if close.all() else None
+
+
+def _by_passes(
+    x: np.ndarray, weights: np.ndarray, before: Sequence[int], mode: str, output: np.ndarray,
+    constant: float,
+) -> bool:  # fmt: skip
+    """Correlate with a product of one factor per axis by a pass for each; whether that was done.
+
+    Only where it is faster and as accurate, and where a constant beyond the borders is zero.
+    """
+    sizes = [taps for taps in weights.shape if taps > 1]
+    if len(sizes) < 2 or weights.size < _PASSES_FROM or weights.size < 2 * sum(sizes):
+        return False
+    same_float = x.dtype.kind == "f" and x.dtype.newbyteorder("=") == output.dtype
+    if (mode == "constant" and constant != 0) or not (same_float or output.dtype.kind in "iu"):
+        return False
+    if (np.abs(weights) <= _TINY).any():
+        return False
+    factors = _rank_one(weights)
+    if factors is None:
+        return False
+    if not same_float:
+        return correlate_factors(x, weights, factors, before, mode, output)
+    lines = [
+        Line(axis, np.ascontiguousarray(factor), lead, mode)
+        for axis, (factor, lead) in enumerate(zip(factors, before))
+        if factor.size > 1 or factor[0] != 1
+    ]
+    correlate_lines(x, lines, output, constant)
+    return True
+
+
+def _even(x: np.ndarray) -> bool:
+    """Whether every block of 16 cells a side holds a value within 2**-10 of the largest.
+
+    A transform's rounding is relative to the largest values near by. Windows of large kernels hold
+    whole blocks, so that no output is then small beside it but by cancellation.
+    """
+    most = np.abs(x)
+    for axis in range(x.ndim):
+        most = np.maximum.reduceat(most, np.arange(0, x.shape[axis], 16), axis=axis)
+    return bool(most.min() * 1024 >= most.max()) and bool(np.isfinite(most.max()))
+
+
+def _by_transform(
+    x: np.ndarray, weights: np.ndarray, before: Sequence[int], mode: str, output: np.ndarray,
+    constant: float,
+) -> bool:  # fmt: skip
+    """Correlate by FFT where the kernel is so large that this is faster; whether it was."""
+    same_float = x.dtype.kind == "f" and x.dtype.newbyteorder("=") == output.dtype
+    if weights.size < _LARGE_KERNEL or not same_float or x.size < 4 * weights.size:
+        return False
+    long = [axis for axis, taps in enumerate(weights.shape) if taps > 1]
+    rank = x.ndim - long[0]
+    if rank > 3 or min(weights.shape[long[0] :]) < 16 or not np.isfinite(weights).all():
+        return False
+    if not _even(x):
+        return False
+    pads = [(lead, taps - 1 - lead) for lead, taps in zip(before, weights.shape)]
+    extra = {"constant_values": constant} if mode == "constant" else {}
+    padded = np.pad(x, pads, mode=_NUMPY_MODES[mode], **extra).astype(output.dtype, copy=False)
+    kernel = weights.reshape(weights.shape[long[0] :]).astype(output.dtype)
+    planes = padded.reshape(-1, 1, *padded.shape[long[0] :])
+    convolve = (functional.conv1d, functional.conv2d, functional.conv3d)[rank - 1]
+    output[...] = convolve(planes, kernel[None, None], algorithm="fft").reshape(output.shape)
+    return True
+
+
+def _apply_window(
+    x: np.ndarray, weights: np.ndarray, before: Sequence[int], mode: str, output: np.ndarray,
+    cval: Any,
+) -> None:  # fmt: skip
+    check_dtypes(x, output)
+    constant = read_constant(cval)
+    if _by_passes(x, weights, before, mode, output, constant):
+        return
+    if not _by_transform(x, weights, before, mode, output, constant):
+        correlate_window(x, weights, before, [mode] * x.ndim, output, constant)
+
+
+def _over_axes(
+    input: Any, weights: Any, output: Any, mode: Any, cval: Any, origin: Any, axes: Any,
+    convolution: bool,
+) -> np.ndarray:  # fmt: skip
+    x, taps = read_input(input), _read_weights(weights)
+    if taps.dtype.kind == "c" and not convolution:
+        taps = taps.conj()
+    numbers = read_axes(axes, x.ndim)
+    if taps.ndim != len(numbers):
+        raise NotCovered(f"weights of {taps.ndim} axes for {len(numbers)}")
+    given = read_sequence(origin, len(numbers), "origin")
+    if len(numbers) < x.ndim:
+        # SciPy expands the weights in the order of the array's axes, the origins in that of `axes`.
+        taps = np.expand_dims(taps, tuple(a for a in range(x.ndim) if a not in numbers))
+        by_axis = dict(zip(numbers, given))
+        given = [by_axis.get(axis, 0) for axis in range(x.ndim)]
+    shifts = [read_index(shift, "origin") for shift in given]
+    if convolution:
+        taps = taps[(slice(None, None, -1),) * taps.ndim]
+        shifts = [-s - (n % 2 == 0) for s, n in zip(shifts, taps.shape)]
+    before = [n // 2 + s for n, s in zip(taps.shape, shifts)]
+    if any(not 0 <= lead < n for lead, n in zip(before, taps.shape)):
+        raise NotCovered(f"origin {origin!r}")
+    name = read_mode(mode)
+    out = read_output(output, x, x.dtype.kind == "c" or taps.dtype.kind == "c")
+
+    def compute(part: np.ndarray, factor: np.ndarray, to: np.ndarray, constant: Any) -> None:
+        _apply_window(part, factor, before, name, to, constant)
+
+    if out.dtype.kind == "c":
+        by_parts(compute, x, taps, out, cval)
+    else:
+        compute(x, taps, out, cval)
+    return out
+
+
+@stands_in("ndimage")
+def correlate(
+    input: Any, weights: Any, output: Any = None, mode: str = "reflect", cval: Any = 0.0,
+    origin: Any = 0, *, axes: Any = None,
+) -> np.ndarray:  # fmt: skip
+    """Correlate with a kernel of as many axes as the array, as `scipy.ndimage.correlate`.
+
+    Parameters
+    ----------
+    input : array_like
+    weights : array_like
+        As many axes as `input`, or as `axes` names.
+    output, mode, cval
+        As `correlate1d`.
+    origin : int or sequence of int
+        Per axis, how far the window is shifted to the left.
+    axes : int or sequence of int, optional
+        The axes of `input` the kernel covers; all by default.
+
+    Returns
+    -------
+    ndarray, of the shape of `input`
+
+    Raises
+    ------
+    As SciPy's function, which is asked for whatever is not covered: here, kernels that are longer
+    than 1 along axes more than two apart.
+
+    Notes
+    -----
+    float64 and integers: SciPy's values to the last bit. float32 is computed in float32 with an
+    error of at most ``(k + 1) * 2**-24 * sum(|weights| * |window|)`` for k weights. Larger floating
+    point kernels that are products of one factor per axis run as passes, with the same bound for
+    their precision (float64: ``2**-53``). From 625 weights on, at least 16 along each axis, floats
+    run by FFT if every part of the picture holds values not far below the largest; the
+    error is then relative to the largest sum near by.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastconv import ndimage
+    >>> ndimage.correlate(np.arange(9).reshape(3, 3), [[0, 1], [1, 2]], origin=-1)
+    array([[13, 17, 18],
+           [25, 29, 30],
+           [28, 32, 33]])
+    """
+    return _over_axes(input, weights, output, mode, cval, origin, axes, False)
+
+
+@stands_in("ndimage")
+def convolve(
+    input: Any, weights: Any, output: Any = None, mode: str = "reflect", cval: Any = 0.0,
+    origin: Any = 0, *, axes: Any = None,
+) -> np.ndarray:  # fmt: skip
+    """Convolve with a kernel of as many axes as the array, as `scipy.ndimage.convolve`.
+
+    Parameters, return value, exceptions and numerical notes are those of `correlate`; the kernel
+    is reversed along every axis.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastconv import ndimage
+    >>> ndimage.convolve(np.eye(3), np.arange(9).reshape(3, 3), mode="constant")
+    array([[ 4.,  4.,  2.],
+           [10., 12.,  8.],
+           [ 6., 12., 12.]])
+    """
+    return _over_axes(input, weights, output, mode, cval, origin, axes, True)
