@@ -124,8 +124,12 @@ static double window_cycles(const fc_part *part, const fc_machine *machine) {
     bool strided = window_axis_of(&part->axis[2], 0, 2, false).unit > 1;
     if (strided)
         turned = channels * 2;
-    if (part->problem.x_channels_last && part->taps == 1 && !FC_IS_NARROW && step_in_place(part, part->problem.in_ch))
-        return 0;
+    if (part->problem.x_channels_last && part->taps == 1 && !FC_IS_NARROW && step_in_place(part, part->problem.in_ch)) {
+        /* Every group reads and writes a part of the same lines, which do not stay in L2 until the next does. */
+        size_t bytes = (size_t)(part->problem.in_ch * part->in_pixels) * sizeof(real);
+        bool again = part->problem.groups > 1 && part->group_out_ch % VL != 0 && bytes > machine->l2_bytes;
+        return again ? 9 * (double)part->out_pixels : 0;
+    }
     return (double)tasks * positions * (part->problem.x_channels_last ? dense : turned);
 }
 
