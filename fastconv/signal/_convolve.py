@@ -89,8 +89,9 @@ def _convolve_line(x: np.ndarray, w: np.ndarray, mode: str) -> np.ndarray | None
         ns = (_NUMPY_NS_F32 * k if k <= _NUMPY_TAPS else _NUMPY_LONG_NS) - _CORE_NS_F32
     if n * ns < _CALL_NS:
         return _correlate(x, w[::-1], mode)
-    if not (x.flags.forc and w.flags.forc):
-        return None
+    for array in (x, w):
+        if not (array.flags.forc and array.flags.aligned):
+            return None
     found = _line("f64" if x.dtype is _F64 else "f32", n, k, mode)
     if found is None:
         return None
