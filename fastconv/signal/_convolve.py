@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from fastconv import _core
-from fastconv._drop_in import NotCovered, stands_in
+from fastconv._drop_in import NotCovered, hand_to_scipy, stands_in
 from fastconv.signal._numbers import as_operands, convolve_numbers, is_exact, through_parts
 from fastconv.signal._planes import (
     CODES,
@@ -35,8 +35,13 @@ _MODES = ("full", "same", "valid")
 _METHODS = ("auto", "direct", "fft")
 _F32, _F64 = np.dtype(np.float32), np.dtype(np.float64)
 _ndarray = np.ndarray
-# Products below which a call of the core costs more than NumPy's loop.
-_FEW_PRODUCTS = 1200
+# Both arguments are arrays, so NumPy need not look for another implementation of its function.
+_correlate = getattr(np.correlate, "__wrapped__", np.correlate)
+# NumPy's loop wins where it takes less than a call of the core: it has its own code for up to 11
+# taps. Nanoseconds a sample and tap there, a sample of more taps, a sample and a call of the core.
+_NUMPY_TAPS = 11
+_NUMPY_NS_F64, _NUMPY_NS_F32, _NUMPY_LONG_NS = 0.2, 0.14, 12.0
+_CORE_NS_F64, _CORE_NS_F32, _CALL_NS = 1.1, 0.4, 3500.0
 
 
 def region_of(
@@ -70,16 +75,23 @@ def _line(code: str, n: int, k: int, mode: str) -> tuple[Any, int] | None:
 
 
 def _convolve_line(x: np.ndarray, w: np.ndarray, mode: str) -> np.ndarray | None:
-    """Convolution of two contiguous signals of one float type, unless that is a larger matter."""
-    n, k = x.size, w.size
+    """Convolution of two signals of one float type, unless that is a larger matter."""
+    n, k = len(x), len(w)
     if n < k:
         if mode == "same":
             return None
         x, w, n, k = w, x, k, n
     if not k:
         return None
-    if n * k <= _FEW_PRODUCTS:
-        return np.correlate(x, w[::-1], mode)
+    if x.dtype is _F64:
+        ns = (_NUMPY_NS_F64 * k if k <= _NUMPY_TAPS else _NUMPY_LONG_NS) - _CORE_NS_F64
+    else:
+        ns = (_NUMPY_NS_F32 * k if k <= _NUMPY_TAPS else _NUMPY_LONG_NS) - _CORE_NS_F32
+    if n * ns < _CALL_NS:
+        return _correlate(x, w[::-1], mode)
+    for array in (x, w):
+        if not (array.flags.forc and array.flags.aligned):
+            return None
     found = _line("f64" if x.dtype is _F64 else "f32", n, k, mode)
     if found is None:
         return None
@@ -92,11 +104,9 @@ def _convolve_line(x: np.ndarray, w: np.ndarray, mode: str) -> np.ndarray | None
     return out
 
 
-def _is_line(array: Any) -> bool:
-    return type(array) is _ndarray and array.ndim == 1 and array.flags.forc
-
-
 def _convolve(in1: Any, in2: Any, mode: str, method: str, *, fft: bool = False) -> np.ndarray:
+    if method not in _METHODS:
+        raise NotCovered(f"method={method!r}")
     x, w = as_operands(in1, in2)
     if x.dtype.kind == "b" == w.dtype.kind and (x.ndim > 1 or (mode == "same" and x.size < w.size)):
         raise NotCovered("bool arrays")  # SciPy has no sums of several axes for them
@@ -105,7 +115,6 @@ def _convolve(in1: Any, in2: Any, mode: str, method: str, *, fft: bool = False) 
     return convolve_numbers(x, w, region, dtype, direct=method == "direct", fft=fft)
 
 
-@stands_in("signal")
 def convolve(in1: Any, in2: Any, mode: str = "full", method: str = "auto") -> np.ndarray:
     """Convolve two N-dimensional arrays, as `scipy.signal.convolve`.
 
@@ -140,19 +149,22 @@ def convolve(in1: Any, in2: Any, mode: str = "full", method: str = "auto") -> np
     >>> signal.convolve(np.array([1, 2, 3]), np.array([0, 1, 5]), "same")
     array([ 1,  7, 13])
     """
-    if (
-        _is_line(in1) and _is_line(in2) and (in1.dtype is _F64 or in1.dtype is _F32)
-        and in2.dtype is in1.dtype and mode in _MODES and method in _METHODS
-    ):  # fmt: skip
-        out = _convolve_line(in1, in2, mode)
-        if out is not None:
-            return out
-    if method not in _METHODS:
-        raise NotCovered(f"method={method!r}")
-    return _convolve(in1, in2, mode, method)
+    if type(in1) is _ndarray and type(in2) is _ndarray and in1.ndim == 1 == in2.ndim:
+        dtype = in1.dtype
+        if (
+            dtype is in2.dtype and (dtype is _F64 or dtype is _F32)
+            and mode in _MODES and method in _METHODS
+        ):  # fmt: skip
+            out = _convolve_line(in1, in2, mode)
+            if out is not None:
+                return out
+    try:
+        return _convolve(in1, in2, mode, method)
+    except NotCovered as reason:
+        why = str(reason)
+    return hand_to_scipy("signal", "convolve", why, in1, in2, mode, method)
 
 
-@stands_in("signal")
 def correlate(in1: Any, in2: Any, mode: str = "full", method: str = "auto") -> np.ndarray:
     """Cross-correlate two N-dimensional arrays, as `scipy.signal.correlate`.
 
@@ -180,20 +192,24 @@ def correlate(in1: Any, in2: Any, mode: str = "full", method: str = "auto") -> n
     >>> signal.correlate(np.array([1.0, 2, 3]), np.array([0.0, 1, 0.5]))
     array([0.5, 2. , 3.5, 3. , 0. ])
     """
-    if (
-        _is_line(in1) and _is_line(in2) and (in1.dtype is _F64 or in1.dtype is _F32)
-        and in2.dtype is in1.dtype and mode in _MODES and method in _METHODS
-    ):  # fmt: skip
-        out = _convolve_line(in1, in2[::-1].copy(), mode)
-        if out is not None:
-            return out
-    if method not in _METHODS:
-        raise NotCovered(f"method={method!r}")
-    x, w = as_operands(in1, in2)
-    if mode not in _MODES:
-        raise NotCovered(f"mode={mode!r}")
-    w = w[(slice(None, None, -1),) * w.ndim]
-    return _convolve(x, w.conj() if w.dtype.kind == "c" else w, mode, method)
+    if type(in1) is _ndarray and type(in2) is _ndarray and in1.ndim == 1 == in2.ndim:
+        dtype = in1.dtype
+        if (
+            dtype is in2.dtype and (dtype is _F64 or dtype is _F32)
+            and mode in _MODES and method in _METHODS
+        ):  # fmt: skip
+            out = _convolve_line(in1, in2[::-1].copy(), mode)
+            if out is not None:
+                return out
+    try:
+        x, w = as_operands(in1, in2)
+        if mode not in _MODES:
+            raise NotCovered(f"mode={mode!r}")
+        w = w[(slice(None, None, -1),) * w.ndim]
+        return _convolve(x, w.conj() if w.dtype.kind == "c" else w, mode, method)
+    except NotCovered as reason:
+        why = str(reason)
+    return hand_to_scipy("signal", "correlate", why, in1, in2, mode, method)
 
 
 def _fft_dtype(x: np.ndarray) -> np.dtype[Any]:
