@@ -57,11 +57,15 @@ _MODULES: dict[str, tuple[str, ...]] = {
         "separate",
     ),
     "arithmetic": (),
+    "dask": (),
     "ndimage": (),
+    "patch": (),
+    "restoration": (),
+    "signal": (),
 }
 _HOMES = {name: module for module, names in _MODULES.items() for name in names}
 
-__all__ = ["__version__", "arithmetic", "ndimage", *_HOMES]
+__all__ = ["__version__", "arithmetic", "ndimage", "patch", "restoration", "signal", *_HOMES]
 
 
 def __getattr__(name: str) -> Any:

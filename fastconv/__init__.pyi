@@ -2,7 +2,10 @@ from fastconv import arithmetic as arithmetic
 from fastconv import functional as functional
 from fastconv import linear_algebra as linear_algebra
 from fastconv import ndimage as ndimage
+from fastconv import patch as patch
 from fastconv import rearrange as rearrange
+from fastconv import restoration as restoration
+from fastconv import signal as signal
 from fastconv._threads import get_num_threads as get_num_threads
 from fastconv._threads import num_threads as num_threads
 from fastconv._threads import set_num_threads as set_num_threads
@@ -95,15 +98,18 @@ __all__ = [
     "max_pool3d",
     "ndimage",
     "num_threads",
+    "patch",
     "peaks",
     "pixel_shuffle",
     "pixel_unshuffle",
     "resize_conv2d",
+    "restoration",
     "separable_conv2d",
     "separate",
     "set_num_threads",
     "show_config",
     "show_runtime",
+    "signal",
     "space_to_batch",
     "space_to_depth",
     "spatially_separable_conv2d",
