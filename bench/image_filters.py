@@ -51,7 +51,8 @@ def all_cases() -> list[Case]:
             found += [Case("separable", shape, dtype, k) for k in (5, 15) if k * size <= 32768]
             found += [Case("gaussian", shape, dtype, sigma) for sigma in (1, 2)]
             found.append(Case("sobel", shape, dtype))
-        found += [Case("correlate", (512, 512), dtype, k) for k in (15, 31, 63)]
+        large = (15, 31) if dtype == "uint8" else (15, 31, 63)  # sums must fit into 16 bits
+        found += [Case("correlate", (512, 512), dtype, k) for k in large]
         found += [Case("correlate", (1024, 1024), dtype, k) for k in (15, 31)]
         found += [Case("separable", (512, 512), dtype, k) for k in (31, 63)]
         found += [Case("gaussian", (1024, 1024), dtype, sigma) for sigma in (4, 8)]

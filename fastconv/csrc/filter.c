@@ -84,12 +84,11 @@ static int64_t in_order(fc_order order, int64_t count, int64_t i) {
     return i;
 }
 
-/* float32 sums may be added in any order: down a column, rows of outputs then share what they load. */
-static void list_taps(const fc_filter_stage *stage, int64_t ring, int64_t step, bool finite, bool single,
-                      double *weight, int64_t *place, fc_filter_taps *taps) {
+static void list_taps(const fc_filter_stage *stage, int64_t ring, int64_t step, bool finite, double *weight,
+                      int64_t *place, fc_filter_taps *taps) {
     int64_t total = taps_of(stage), height = stage->kernel[1], width = stage->kernel[2], kept = 0;
-    bool raster = stage->order == FC_ORDER_RASTER, column = single && height == total && height > 3, all = true;
-    for (int64_t i = 0; i < total; i++)
+    bool raster = stage->order == FC_ORDER_RASTER, all = true;
+    for (int64_t i = 0; raster && i < total; i++)
         all = all && fabs(stage->weights[i]) > 0x1p-52;
     for (int64_t i = 0; i < total; i++) {
         int64_t at = in_order(stage->order, total, i);
@@ -101,7 +100,7 @@ static void list_taps(const fc_filter_stage *stage, int64_t ring, int64_t step, 
         place[kept] = at / width / height * ring + at / width % height;
         place[total + kept++] = at % width * step;
     }
-    *taps = (fc_filter_taps){stage->order, (raster || column) && (all || finite), kept, weight, place, place + total,
+    *taps = (fc_filter_taps){stage->order, raster && (all || finite), kept, weight, place, place + total,
                              stage->divisor, stage->doubt};
 }
 
@@ -158,11 +157,11 @@ fc_status fc_filter_run(const fc_filter *f, const void *x, void *out, int thread
     int64_t *places = (int64_t *)(weights + all);
     bool finite = f->x_element < FC_REAL32 && isfinite(f->constant);
     call->ring = f->first.kernel[1] + FC_FILTER_ROWS - 1;
-    list_taps(&f->first, call->ring, f->step, finite, f->single, weights, places, &call->first);
+    list_taps(&f->first, call->ring, f->step, finite, weights, places, &call->first);
     if (counts[1])
-        list_taps(&f->second, 1, f->step, finite, false, weights + counts[0], places + 2 * counts[0], &call->second);
+        list_taps(&f->second, 1, f->step, finite, weights + counts[0], places + 2 * counts[0], &call->second);
     if (counts[2])
-        list_taps(&f->window, call->ring, f->step, finite, false, weights + counts[0] + counts[1],
+        list_taps(&f->window, call->ring, f->step, finite, weights + counts[0] + counts[1],
                   places + 2 * (counts[0] + counts[1]), &call->window);
     for (int i = 0; i < 2; i++) {
         const fc_filter_stage *stage = i ? &f->second : &f->first;

@@ -21,7 +21,7 @@ enum {
 /* Taps in the order in which they are added. Tap t reads row[t] of the table and starts shift[t] into it. */
 typedef struct fc_filter_taps {
     fc_order order;
-    bool grid;              /* every tap of the kernel is there and may be added as it lies, so rows can share loads */
+    bool grid;              /* RASTER only: every tap of the kernel is there, so rows can share loads */
     int64_t count;
     const double *weight;
     const int64_t *row, *shift;

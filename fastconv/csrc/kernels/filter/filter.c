@@ -203,9 +203,8 @@ static void run(const fc_filter_call *call, int64_t task, void *scratch) {
     p.columns = smaller(call->strip, call->columns - p.column);
     filter_scratch s;
     scratch_at(call, scratch, &s);
-    for (int64_t t = 0; t < call->first.count; t++) /* of a grid, as they lie */
-        s.first_weight[t] = (real)(call->first.grid && call->first.order != FC_ORDER_RASTER ? f->first.weights[t]
-                                                                                            : call->first.weight[t]);
+    for (int64_t t = 0; t < call->first.count; t++)
+        s.first_weight[t] = (real)call->first.weight[t];
     for (int64_t t = 0; t < call->second.count; t++)
         s.second_weight[t] = (real)call->second.weight[t];
     for (int64_t i = 0; i < s.pitch; i++)
