@@ -237,6 +237,9 @@ def grouped():
     yield Case(32, 32, (7, 19), (3, 3), (2, 2), padding=both(1, 1), groups=8, activation="relu")
     yield Case(16, 16, (8, 9), (3, 3), dilation=(2, 2), padding=both(2, 2), groups=4, flip=True)
     yield Case(24, 24, (21,), (3,), padding=both(1), groups=6)
+    yield Case(32, 64, (6, 40), (3, 3), padding=both(1, 1), groups=8, bias=True)  # borders
+    yield Case(36, 36, (5, 35), (5, 3), padding=both(2, 1), groups=9, activation="relu")
+    yield Case(16, 12, (9, 70), (3, 3), padding=both(1, 1), groups=4, residual=True)
     yield Case(8, 8, (3, 4, 5), (3, 3, 3), padding=both(1, 1, 1), groups=2)
 
 
@@ -270,6 +273,24 @@ def depthwise():
     yield Case(5, 10, (29,), (4,), (2,), (3,), ((9, 0),), groups=5)
     yield Case(7, 7, (4, 5, 9), (3, 3, 3), padding=both(1, 1, 1), groups=7)
     yield Case(3, 6, (5, 6, 7), (2, 3, 1), (2, 1, 2), groups=3)
+
+
+def channel_strips():
+    """Long rows of taps of many channels: partial vectors, strips, remainders, borders."""
+    for c, k in zip((16, 17, 32, 8, 9, 20, 40), (12, 13, 14, 15, 16, 17, 31), strict=True):
+        yield Case(c, c, (37,), (k,), padding=both(k // 2), groups=c, bias=k % 2 == 0)
+    for mode in ("zeros", "reflect", "replicate", "circular"):
+        yield Case(17, 17, (50,), (15,), padding=((9, 4),), groups=17, padding_mode=mode)
+        yield Case(16, 16, (4, 21), (2, 9), padding=((1, 0), (5, 3)), groups=16, padding_mode=mode)
+    yield Case(18, 18, (345,), (12,), groups=18, batch=2)  # several strips
+    yield Case(16, 16, (700,), (14,), padding=both(7), groups=16, activation="relu", bias=True)
+    yield Case(512, 512, (330,), (13,), padding=both(6), groups=512)  # asked for ahead
+    yield Case(19, 19, (40,), (12,), padding=both(6), groups=19, activation="silu", bias=True)
+    yield Case(16, 16, (40,), (12,), padding=both(6), groups=16, residual=True)
+    for stride, dilation in ((1, 1), (2, 1), (1, 2)):
+        yield Case(17, 17, (19, 23), (9, 9), (stride, 1), (dilation, 1), both(8, 4), groups=17)
+    yield Case(16, 16, (3, 5, 12), (2, 2, 9), padding=both(1, 1, 4), groups=16, flip=True)
+    yield Case(16, 16, (2, 20), (5, 11), padding=both(7, 5), groups=16)  # rows of padding
 
 
 def ranks():
@@ -493,7 +514,7 @@ FAMILIES = {
     family.__name__: in_both_layouts(family())
     for family in (
         out_channels, in_channels, widths, kernels, strides_and_dilations, paddings, grouped,
-        depthwise, ranks, epilogues, three_taps, wide_rows, transposed, deform, separable, blocks,
-        long_spans_of_padding, five_taps, random_cases,
+        depthwise, channel_strips, ranks, epilogues, three_taps, wide_rows, transposed, deform,
+        separable, blocks, long_spans_of_padding, five_taps, random_cases,
     )
 }  # fmt: skip

@@ -11,10 +11,12 @@
  * anew. */
 #define LANE_TAPS(kind, whole, table, taps)            \
     case (taps) * 2 + 0:                               \
-        lane_body(kind, whole, table, taps, 1, s);     \
+        for (int64_t run = 0; run < s->runs; run++)    \
+            lane_body(kind, whole, table, taps, 1, s, run); \
         return;                                        \
     case (taps) * 2 + 1:                               \
-        lane_body(kind, whole, table, taps, 2, s);     \
+        for (int64_t run = 0; run < s->runs; run++)    \
+            lane_body(kind, whole, table, taps, 2, s, run); \
         return;
 #define LANE_TAPS_357(kind, whole, table)              \
     LANE_TAPS(kind, whole, table, 3) LANE_TAPS(kind, whole, table, 5) LANE_TAPS(kind, whole, table, 7)
@@ -24,31 +26,40 @@
         switch (which) {                                                                     \
             shared(kind, whole, table)                                                       \
         default:                                                                             \
-            lane_body(kind, whole, table, 0, 0, s);                                          \
+            for (int64_t run = 0; run < s->runs; run++)                                      \
+                lane_body(kind, whole, table, 0, 0, s, run);                                 \
         }                                                                                    \
     }
 LANE_SWITCH(lane_plain_inside, LANES_PLAIN, 1, 0, LANE_TAPS_357)
 LANE_SWITCH(lane_plain_table, LANES_PLAIN, 1, 1, LANE_TAPS_357)
+LANE_SWITCH(lane_plain_part, LANES_PLAIN, 0, 0, LANE_TAPS_357)
 LANE_SWITCH(lane_plain_tail, LANES_PLAIN, 0, 1, LANE_TAPS_3)
 LANE_SWITCH(lane_permuted_inside, LANES_PERMUTED, 1, 0, LANE_TAPS_3)
 LANE_SWITCH(lane_permuted_table, LANES_PERMUTED, 1, 1, LANE_TAPS_3)
+LANE_SWITCH(lane_permuted_part, LANES_PERMUTED, 0, 0, LANE_TAPS_3)
 LANE_SWITCH(lane_permuted_tail, LANES_PERMUTED, 0, 1, LANE_TAPS_3)
-static __attribute__((noinline, unused)) void lane_one_inside(const lane_sweep *s) { lane_one_body(1, 0, s); }
-static __attribute__((noinline, unused)) void lane_one_table(const lane_sweep *s) { lane_one_body(1, 1, s); }
-static __attribute__((noinline, unused)) void lane_one_tail(const lane_sweep *s) { lane_one_body(0, 1, s); }
+#define LANE_ONE(name, whole, table)                                          \
+    static __attribute__((noinline, unused)) void name(const lane_sweep *s) { \
+        for (int64_t run = 0; run < s->runs; run++)                           \
+            lane_one_body(whole, table, s, run);                              \
+    }
+LANE_ONE(lane_one_inside, 1, 0)
+LANE_ONE(lane_one_table, 1, 1)
+LANE_ONE(lane_one_part, 0, 0)
+LANE_ONE(lane_one_tail, 0, 1)
 
-/* s->table is set, or all of s->rows lie inside x and the block is whole. */
+/* s->table is set, or all that is read of s->rows lies inside x. */
 FC_INLINE void lane_sweep_run(bool whole, const lane_sweep *s) {
     int64_t which = s->dilation == 1 && s->stride <= 2 ? s->taps * 2 + s->stride - 1 : 0;
     switch (s->kind) {
     case LANES_PLAIN:
-        (!whole ? lane_plain_tail : s->table ? lane_plain_table : lane_plain_inside)(which, s);
+        (!whole ? (s->table ? lane_plain_tail : lane_plain_part) : s->table ? lane_plain_table : lane_plain_inside)(which, s);
         return;
     case LANES_PERMUTED:
-        (!whole ? lane_permuted_tail : s->table ? lane_permuted_table : lane_permuted_inside)(which, s);
+        (!whole ? (s->table ? lane_permuted_tail : lane_permuted_part) : s->table ? lane_permuted_table : lane_permuted_inside)(which, s);
         return;
     case LANES_ONE:
-        (!whole ? lane_one_tail : s->table ? lane_one_table : lane_one_inside)(s);
+        (!whole ? (s->table ? lane_one_tail : lane_one_part) : s->table ? lane_one_table : lane_one_inside)(s);
         return;
     }
 }
@@ -59,10 +70,10 @@ FC_INLINE double lane_cycles(const fc_part *part) {
     double rows = (double)(part->axis[0].out * part->axis[1].out);
     double blocks = rows * (double)((part->axis[2].out + LANE_PIXELS - 1) / LANE_PIXELS) * (double)shape.blocks;
     bool shared = part->axis[2].kernel >= 3 && part->axis[2].dilation == 1 && part->axis[2].stride <= 2;
-    double step = shape.kind == LANES_ONE ? 0.7 : (shared ? 0.7 : 1.0) + (shape.kind == LANES_PERMUTED ? 0.25 : 0);
+    double step = shape.kind == LANES_ONE ? 0.62 : shared ? 0.55 : shape.kind == LANES_PERMUTED ? 1.25 : 1.0;
     if (part->axis[2].kernel > 7) /* x of so many taps leaves L1 between the blocks of a row */
         step *= 2.3;
-    double store = part->problem.out_channels_last ? 3.0 : 2.0 * VL;
+    double store = part->problem.out_channels_last ? 1.5 : 2.0 * VL;
     return blocks * (LANE_PIXELS * ((double)part->reduction * step + store) + 30);
 }
 
@@ -74,10 +85,13 @@ FC_INLINE double fc_traffic_seconds(const fc_part *part, const fc_machine *machi
     return bytes / (bytes > (double)machine->l2_bytes ? machine->l3_rate : machine->l2_rate);
 }
 
+#define LANE_PADDING INT64_MIN
+
 /* Scratch of a worker. */
 typedef struct lane_scratch {
     const stor **rows, **table;
     int32_t *lane_of;
+    int64_t *offset; /* of each padded column from the start of x's row, or LANE_PADDING */
     stor *zeros, *gathered;
     real *sums;
 } lane_scratch;
@@ -91,11 +105,14 @@ FC_INLINE size_t lane_scratch_at(const fc_part *part, char *base, lane_scratch *
     lane_shape shape = lane_shape_of(part);
     int64_t entries = shape.tap_rows * lane_columns(part);
     int64_t width = shape.slots > VL ? shape.slots : VL;
-    size_t sizes[6] = {(size_t)shape.tap_rows * sizeof(stor *), (size_t)entries * sizeof(stor *),
+    const fc_axis *across = &part->axis[2];
+    int64_t padded = (across->out + LANE_PIXELS) * across->stride + fc_axis_reach(across) + 1;
+    size_t sizes[7] = {(size_t)shape.tap_rows * sizeof(stor *), (size_t)entries * sizeof(stor *),
                        (size_t)shape.slots * VL * sizeof(int32_t), (size_t)part->problem.in_ch * sizeof(stor),
-                       (size_t)(entries * width) * sizeof(stor), LANE_PIXELS * VL * sizeof(real)};
-    size_t starts[6], total = 0;
-    for (int i = 0; i < 6; i++) {
+                       (size_t)(entries * width) * sizeof(stor), LANE_PIXELS * VL * sizeof(real),
+                       (size_t)padded * sizeof(int64_t)};
+    size_t starts[7], total = 0;
+    for (int i = 0; i < 7; i++) {
         starts[i] = total;
         total += (sizes[i] + 63) / 64 * 64;
     }
@@ -106,6 +123,7 @@ FC_INLINE size_t lane_scratch_at(const fc_part *part, char *base, lane_scratch *
         scratch->zeros = (stor *)(void *)(base + starts[3]);
         scratch->gathered = (stor *)(void *)(base + starts[4]);
         scratch->sums = (real *)(void *)(base + starts[5]);
+        scratch->offset = (int64_t *)(void *)(base + starts[6]);
         memset(scratch->zeros, 0, sizes[3]);
     }
     return total;
@@ -146,17 +164,27 @@ FC_INLINE void lane_find_rows(lane_task *task, int64_t d, int64_t h) {
     }
 }
 
-/* Columns of the pixels [w, w + pixels) through the padding's map; columns no pixel reads are zeros. */
-FC_INLINE void lane_fill_table(const lane_task *task, int64_t w, int64_t pixels) {
-    const fc_axis *width = &task->call->part->axis[2];
-    int64_t columns = lane_columns(task->call->part), stride = task->call->tensors.x.stride[4];
-    int64_t used = (pixels - 1) * width->stride + fc_axis_reach(width) + 1;
+/* Columns of the pixels from w on through the padding's map; columns no pixel reads are zeros. */
+FC_INLINE void lane_fill_table(const lane_task *task, int64_t w) {
+    const fc_part *part = task->call->part;
+    int64_t columns = lane_columns(part);
     const lane_scratch *scratch = task->scratch;
-    for (int64_t i = 0; i < columns; i++) {
-        int64_t source = i < used ? fc_axis_source(width, w * width->stride + i) : -1;
-        for (int64_t r = 0; r < task->shape->tap_rows; r++)
-            scratch->table[r * columns + i] =
-                source < 0 || scratch->rows[r] == NULL ? scratch->zeros : scratch->rows[r] + source * stride;
+    const int64_t *offset = scratch->offset + w * part->axis[2].stride;
+    const stor **to = scratch->table;
+    for (int64_t r = 0; r < task->shape->tap_rows; r++, to += columns) {
+        const stor *row = scratch->rows[r];
+        for (int64_t i = 0; i < columns; i++)
+            to[i] = row == NULL || offset[i] == LANE_PADDING ? scratch->zeros : row + offset[i];
+    }
+}
+
+FC_INLINE void lane_fill_offsets(const fc_call *call, int64_t *offset) {
+    const fc_axis *width = &call->part->axis[2];
+    int64_t used = (width->out - 1) * width->stride + fc_axis_reach(width) + 1;
+    int64_t padded = (width->out + LANE_PIXELS) * width->stride + fc_axis_reach(width) + 1;
+    for (int64_t i = 0; i < padded; i++) {
+        int64_t source = i < used ? fc_axis_source(width, i) : -1;
+        offset[i] = source < 0 ? LANE_PADDING : source * call->tensors.x.stride[4];
     }
 }
 
@@ -173,44 +201,58 @@ FC_INLINE void lane_gather(const lane_task *task, const lane_block *block, const
     }
 }
 
-/* One block of pixels of output row (d, h) for every block of channels of the task. */
+/* What a sweep needs to know of a block of channels. */
+FC_INLINE void lane_at_block(const lane_task *task, lane_sweep *s, int64_t index, const lane_block *block,
+                             fc_pixel pixel) {
+    const fc_call *call = task->call;
+    const fc_tensor *out = &call->tensors.out;
+    s->in_count = block->in_count;
+    s->weights = task->weights + index * task->shape->slots * call->part->taps * VL;
+    s->out = (stor *)out->data + fc_tensor_offset(out, task->n, block->first_out, pixel);
+    s->out_count = block->count;
+    s->bias = call->tensors.bias ? (const real *)call->tensors.bias + block->first_out : NULL;
+}
+
+/* Whether a block loads and stores whole vectors. */
+FC_INLINE bool lane_whole(const lane_sweep *s, const lane_block *block) {
+    return block->count == VL && (s->kind == LANES_ONE || block->in_count == VL);
+}
+
+/* One block of pixels of output row (d, h) for every block of channels of the task, through the table. */
 FC_INLINE void lane_run_pixels(const lane_task *task, lane_sweep *s, fc_pixel pixel, int64_t pixels) {
     const fc_call *call = task->call;
-    const fc_part *part = call->part;
-    const fc_tensor *x = &call->tensors.x, *out = &call->tensors.out;
-    const fc_axis *width = &part->axis[2];
-    bool dense = x->stride[1] == 1;
-    bool inside = dense && task->rows_inside && pixels == LANE_PIXELS && pixel.w >= task->first_inside &&
-                  pixel.w + pixels <= task->last_inside;
-    bool filled = false;
-    int64_t columns = lane_columns(part), start = (pixel.w * width->stride - width->pad_before) * x->stride[4];
-    int64_t block_weights = task->shape->slots * part->taps * VL;
+    bool dense = call->tensors.x.stride[1] == 1;
+    int64_t columns = lane_columns(call->part);
     s->pixels = pixels;
+    s->runs = 1;
+    s->table = task->scratch->table;
     for (int64_t b = task->block_begin; b < task->block_end; b++) {
-        lane_block block = lane_block_at(part, task->shape, b);
-        bool whole = block.count == VL && (s->kind == LANES_ONE || block.in_count == VL);
-        bool direct = inside && whole;
-        if (!direct && !filled) {
-            lane_fill_table(task, pixel.w, pixels);
-            filled = true;
-        }
-        s->table = direct ? NULL : task->scratch->table;
-        s->at = direct ? start + block.first_in : block.first_in;
-        s->in_count = block.in_count;
-        s->weights = task->weights + b * block_weights;
-        s->out = (stor *)out->data + fc_tensor_offset(out, task->n, block.first_out, pixel);
-        s->out_count = block.count;
-        s->bias = call->tensors.bias ? (const real *)call->tensors.bias + block.first_out : NULL;
-        if (!dense) {
+        lane_block block = lane_block_at(call->part, task->shape, b);
+        if (b == task->block_begin || !dense)
+            lane_fill_table(task, pixel.w);
+        lane_at_block(task, s, b, &block, pixel);
+        s->at = dense ? block.first_in : 0;
+        if (!dense)
             lane_gather(task, &block, task->scratch->table, task->shape->tap_rows * columns);
-            s->at = 0;
-            filled = false;
-        }
-        lane_sweep_run(whole, s);
-        if (!s->finish)
-            for (int64_t p = 0; p < pixels; p++)
-                fc_store_channel_lanes(call, task->n, block.first_out, block.count,
-                                       (fc_pixel){pixel.d, pixel.h, pixel.w + p}, s->sums + p * VL);
+        lane_sweep_run(lane_whole(s, &block), s);
+        for (int64_t p = 0; !s->finish && p < pixels; p++)
+            fc_store_channel_lanes(call, task->n, block.first_out, block.count,
+                                   (fc_pixel){pixel.d, pixel.h, pixel.w + p}, s->sums + p * VL);
+    }
+}
+
+/* `runs` blocks of pixels whose taps all lie in x, which is read in place. */
+FC_INLINE void lane_run_inside(const lane_task *task, lane_sweep *s, fc_pixel pixel, int64_t runs) {
+    const fc_call *call = task->call;
+    const fc_axis *width = &call->part->axis[2];
+    for (int64_t b = task->block_begin; b < task->block_end; b++) {
+        lane_block block = lane_block_at(call->part, task->shape, b);
+        s->pixels = LANE_PIXELS;
+        s->runs = runs;
+        s->table = NULL;
+        s->at = (pixel.w * width->stride - width->pad_before) * call->tensors.x.stride[4] + block.first_in;
+        lane_at_block(task, s, b, &block, pixel);
+        lane_sweep_run(lane_whole(s, &block), s);
     }
 }
 
@@ -234,14 +276,23 @@ static __attribute__((unused)) void lane_run(const fc_call *call, const real *we
                     .stride = width->stride, .dilation = width->dilation, .rows = scratch.rows,
                     .table_pitch = lane_columns(part), .pixel_stride = call->tensors.x.stride[4],
                     .lane_of = scratch.lane_of, .sums = scratch.sums, .bounds = bounds,
+                    .clamps = part->problem.activation != FC_ACT_NONE,
                     .out_step = out->stride[4],
                     .finish = bounds.only && out->stride[1] == 1 && call->tensors.residual.data == NULL};
+    bool in_place = s.finish && call->tensors.x.stride[1] == 1;
+    lane_fill_offsets(call, scratch.offset);
     for (int64_t row = row_begin; row < row_end; row++) {
         fc_pixel pixel = {row / part->axis[1].out, row % part->axis[1].out, 0};
         lane_find_rows(&task, pixel.d, pixel.h);
-        for (; pixel.w < width->out; pixel.w += LANE_PIXELS) {
-            int64_t left = width->out - pixel.w;
-            lane_run_pixels(&task, &s, pixel, left < LANE_PIXELS ? left : LANE_PIXELS);
+        while (pixel.w < width->out) {
+            int64_t left = width->out - pixel.w, pixels = left < LANE_PIXELS ? left : LANE_PIXELS, runs = 0;
+            if (in_place && task.rows_inside && pixel.w >= task.first_inside)
+                runs = (task.last_inside - pixel.w) / LANE_PIXELS;
+            if (runs > 0)
+                lane_run_inside(&task, &s, pixel, runs);
+            else
+                lane_run_pixels(&task, &s, pixel, pixels);
+            pixel.w += runs > 0 ? runs * LANE_PIXELS : pixels;
         }
     }
 }

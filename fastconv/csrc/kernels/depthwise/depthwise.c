@@ -5,6 +5,8 @@
  * read in place, the padding left out by masks; anything else is copied with its padding, a strip of columns at
  * a time (common/padded_rows.h). Copying a row costs about as much as three taps of it.
  * Channels-last x: lanes along channels (common/channel_lanes.h), or, of 2 to 4 channels, rows of all of them.
+ * Long rows of taps: lanes along channels of windows copied for them, in either layout when there is only one row
+ * of them (channel_strip.h).
  *
  * Packed weights: the planar form [out channel][group of height taps][taps as row_sweep.h wants], then, 64-byte
  * aligned, what channels-last x may want: the form of channel_lanes.h, or [tap][lane] of sweep_mixed; both forms,
@@ -13,6 +15,7 @@
  */
 #include "kernels/common/channel_lanes_run.h"
 #include "kernels/common/integers.h"
+#include "kernels/depthwise/channel_strip.h"
 #include "kernels/depthwise/row_sweep.h"
 
 enum { STRIP = 0, CHUNK_ROWS = 1 }; /* of part->block */
@@ -97,6 +100,10 @@ static fc_part mixed_part(const fc_part *part) {
 }
 
 static void prepare(fc_part *part, const fc_machine *machine) {
+    if (strip_runs(part)) {
+        strip_prepare(part, machine, &part->block[STRIP], &part->block[CHUNK_ROWS]);
+        return;
+    }
     const fc_axis *width = &part->axis[2], *height = &part->axis[1];
     int64_t budget = (int64_t)(machine->l1d_bytes / sizeof(real)) * 3 / 4;
     int64_t strip = smaller(larger(width->out, 1), 16 * SWEEP_VECS * VL), rows = 0;
@@ -120,8 +127,8 @@ static double planar_cycles(const fc_part *part) {
     int64_t vectors = divide_up(width->out, VL);
     int64_t block = sweep_block_rows(share_of(part), dense_taps(width), height->out, vectors);
     double out_rows = (double)(part->axis[0].out * round_up(height->out, block));
-    double step = share_of(part) ? 0.65 : dense_taps(width) ? 0.85 : 1.1;
-    double store = p->out_channels_last && p->out_ch > 1 && !mixed ? 2.0 * VL : 3.5;
+    double step = share_of(part) ? 0.58 : dense_taps(width) ? 0.85 : 1.1;
+    double store = p->out_channels_last && p->out_ch > 1 && !mixed ? 2.0 * VL : 2.5;
     double row = (double)vectors * ((double)part->taps * step + store);
     double in_rows = (double)(rows_read(part, height->out) * part->axis[0].kernel * part->axis[0].out);
     double copy = narrow_rows ? 1.2 * VL : width->stride > 2 ? 1.2 * VL : 2.0;
@@ -132,6 +139,8 @@ static double planar_cycles(const fc_part *part) {
 /* The planar form asks ahead for what it reads and writes, so that the longer of the two remains. */
 static double seconds(const fc_part *part, const fc_machine *machine) {
     double clock = machine->vector_fma_rate[FC_PASTE(FC_ISA_, FC_ISA)] / 2, traffic = fc_traffic_seconds(part, machine);
+    if (strip_runs(part))
+        return strip_cycles(part, machine) / clock + traffic;
     if (channels_in_lanes(part))
         return lane_cycles(part) / clock + traffic;
     double compute = planar_cycles(part) / clock;
@@ -180,9 +189,9 @@ static void pack(const fc_part *part, const fc_weight_view *weight, const fc_wei
 /* grid: channels (or blocks of lanes) per task, tasks along them, output rows per task, tasks along them */
 static int64_t partition(const fc_part *part, int threads, int64_t grid[4]) {
     int64_t rows = part->axis[0].out * part->axis[1].out, channels, row_unit;
-    if (channels_in_lanes(part)) {
+    if (channels_in_lanes(part) || strip_runs(part)) {
         channels = lane_shape_of(part).blocks;
-        row_unit = 1;
+        row_unit = strip_runs(part) ? part->block[CHUNK_ROWS] : 1;
     } else {
         channels = part->problem.in_ch;
         row_unit = part->block[CHUNK_ROWS];
@@ -262,6 +271,8 @@ static size_t planar_scratch_at(const fc_part *part, char *base, planar_scratch 
 }
 
 static size_t scratch_bytes(const fc_part *part) {
+    if (strip_runs(part))
+        return strip_scratch_at(part, NULL, part->block[STRIP], part->block[CHUNK_ROWS], NULL);
     if (channels_in_lanes(part))
         return lane_scratch_at(part, NULL, NULL);
     size_t bytes = planar_scratch_at(part, NULL, NULL), mixed_bytes = 0;
@@ -354,7 +365,8 @@ static void start_planar(const fc_call *call, planar_scratch *scratch) {
                                  .tap_step = height->dilation, .shift = scratch->shift,
                                  .depth_taps = part->axis[0].kernel, .width_taps = width->kernel,
                                  .dense_taps = dense_taps(width), .sums = scratch->sums,
-                                 .finish = finish, .low = bounds.low, .high = bounds.high,
+                                 .finish = finish, .bounds = bounds,
+                                 .clamps = part->problem.activation != FC_ACT_NONE,
                                  .out_pitch = out->stride[3]};
     if (!scratch->mixed)
         return;
@@ -512,6 +524,12 @@ static void run(const fc_call *call, int64_t task, void *scratch_base) {
     int64_t row_begin = row_task * grid[2];
     int64_t row_end = smaller(row_begin + grid[2], part->axis[0].out * part->axis[1].out);
     int64_t first = channel_task * grid[0];
+    if (strip_runs(part)) {
+        int64_t last = smaller(first + grid[0], lane_shape_of(part).blocks);
+        strip_run(call, (const real *)call->packed + planar_count(part), n, row_begin, row_end, first, last,
+                  part->block[STRIP], part->block[CHUNK_ROWS], scratch_base);
+        return;
+    }
     if (channels_in_lanes(part)) {
         int64_t last = smaller(first + grid[0], lane_shape_of(part).blocks);
         lane_run(call, (const real *)call->packed + planar_count(part), n, row_begin, row_end, first, last,

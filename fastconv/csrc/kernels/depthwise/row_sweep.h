@@ -34,7 +34,9 @@ typedef struct row_sweep {
     real *sums;                 /* [row][vecs * VL] */
     bool add;                   /* an earlier group has left its sums */
     bool finish;                /* bias, bounds and store straight from the registers */
-    real bias, low, high;
+    real bias;
+    bool clamps;                /* the bounds are not infinite */
+    fc_bounds bounds;
     stor *out;
     int64_t out_pitch, valid_rows, valid_columns; /* of out; only when finish */
     /* More than one block only when they finish: from one to the next, in output rows or columns. */
@@ -52,7 +54,7 @@ FC_INLINE void sweep_store(const int rows, const int vecs, const row_sweep *s, i
             v_store(s->sums + i * VL, acc[i]);
         return;
     }
-    vec bias = v_set1(s->bias), low = v_set1(s->low), high = v_set1(s->high);
+    vec bias = v_set1(s->bias), low = v_set1(s->bounds.low), high = v_set1(s->bounds.high);
     stor *to = s->out + block * (s->row_advance * s->out_pitch + s->column_advance);
     int64_t valid_rows = s->valid_rows - block * s->row_advance;
     int64_t last_columns = s->valid_columns - block * s->column_advance - (vecs - 1) * VL;
@@ -60,7 +62,9 @@ FC_INLINE void sweep_store(const int rows, const int vecs, const row_sweep *s, i
         if (r >= valid_rows)
             return;
         FC_UNROLL_ALL for (int v = 0; v < vecs; v++) {
-            vec y = v_min(high, v_max(low, v_add(acc[r * vecs + v], bias)));
+            vec y = v_add(acc[r * vecs + v], bias);
+            if (s->clamps) /* these would take the slots of FMAs */
+                y = v_min(high, v_max(low, y));
             if (v < vecs - 1 || last_columns >= VL)
                 v_stores(to + v * VL, y);
             else
@@ -136,7 +140,7 @@ FC_INLINE void sweep_mixed_store(const row_sweep *s, int64_t block, const vec *a
         sweep_store(MIXED_ROWS, MIXED_VECS, s, block, acc);
         return;
     }
-    vec low = v_set1(s->low), high = v_set1(s->high);
+    vec low = v_set1(s->bounds.low), high = v_set1(s->bounds.high);
     stor *to = s->out + block * s->column_advance;
     int64_t columns = s->valid_columns - block * s->column_advance;
     FC_UNROLL_ALL for (int r = 0; r < MIXED_ROWS; r++, to += s->out_pitch) {

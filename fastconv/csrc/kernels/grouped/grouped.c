@@ -2,22 +2,25 @@
  *
  * Planar x: lanes along width. The rows of x that a chunk of output rows of one group reads are copied once
  * with their padding (common/padded_rows.h), for every channel of the group; then tiles of output channels x
- * TILE_VECS vectors of pixels read the copies at one offset per step of the reduction, so no columns are
- * packed. Channels-last x: lanes along channels (common/channel_lanes.h), several groups to a vector.
+ * vectors of pixels read the copies at one offset per step of the reduction, so no columns are packed; the fewer
+ * the channels, the more vectors. Channels-last x: lanes along channels (common/channel_lanes.h), several groups to a vector.
  * Each output adds its products in the order input channel, depth, height, width (planar) or depth, height,
  * input channel, width (channels-last).
  *
  * Packed weights: [group][panel of output channels][k][channel] for planar x, then, 64-byte aligned, the form
  * of channel_lanes.h; both, since which is used depends on the layout of x.
- * Bound: FMA throughput from 4 channels per group; L1 loads below.
+ * Bound: FMA throughput from 4 channels per group; L1 loads below. Reached: 0.60 (4 channels per group, 3x3, 56x56)
+ * to 0.66 (16, 14x14) over planes, where copying rows takes the rest and a seventh of the lanes stays empty; 0.83 and
+ * 0.77 over channels-last arrays.
  */
 #include "kernels/common/channel_lanes_run.h"
 #include "kernels/common/integers.h"
 #include "kernels/common/gemm_tile.h"
 
 enum { CHUNK_ROWS = 0 }; /* of part->block */
-enum { MOST_CHANNELS = 32, TILE_SUMS = TILE_ROWS * TILE_VECS * VL };
-
+enum { MOST_CHANNELS = 32, MOST_VECS = TILE_VECS >= 3 ? 6 : 4, TILE_SUMS = TILE_ROWS * TILE_VECS * VL };
+/* Vectors of the tiles of at least TILE_ROWS, at least 4, and fewer output channels: as registers allow. */
+enum { VECS_OF_MANY = TILE_VECS, VECS_OF_4 = TILE_VECS >= 3 ? 4 : TILE_ROWS >= 6 ? 3 : TILE_VECS, VECS_OF_2 = MOST_VECS };
 
 static const char *rejects(const fc_part *part) {
     if (part->problem.operation > FC_CONV_TRANSPOSED)
@@ -41,6 +44,11 @@ static int64_t rows_read(const fc_part *part, int64_t rows) {
     return (rows - 1) * part->axis[1].stride + fc_axis_reach(&part->axis[1]) + 1;
 }
 
+static int64_t tile_vecs(const fc_part *part) {
+    int64_t out = part->group_out_ch;
+    return out >= TILE_ROWS ? VECS_OF_MANY : out >= 4 ? VECS_OF_4 : VECS_OF_2;
+}
+
 static int64_t row_vectors(const fc_part *part) { return divide_up(part->axis[2].out, VL); }
 
 static void prepare(fc_part *part, const fc_machine *machine) {
@@ -61,7 +69,7 @@ static double seconds(const fc_part *part, const fc_machine *machine) {
         double vectors = out_rows * (double)row_vectors(part), out = (double)part->group_out_ch;
         double rest = (double)(part->group_out_ch % 4);
         double step = (out + (rest > 0 ? 4 - rest : 0) * 0.5) * 0.6;
-        double store = out * (p->out_channels_last ? 2.0 * VL : 4.0);
+        double store = out * (p->out_channels_last ? 2.0 * VL : 2.0);
         bool dense = !p->x_channels_last && part->axis[2].stride <= 2;
         double in_rows = (double)(part->axis[0].in * part->axis[1].in * part->group_in_ch);
         double copy = in_rows * (dense ? 10 + (double)part->axis[2].in * 2.0 / VL : (double)part->axis[2].in * 1.5);
@@ -83,17 +91,18 @@ static void pack(const fc_part *part, const fc_weight_view *weight, const fc_wei
     (void)pointwise;
     real *to = packed;
     const int64_t *s = weight->stride;
-    int64_t height = part->axis[1].kernel, width = part->axis[2].kernel;
     for (int64_t g = 0; g < part->problem.groups; g++)
         for (int64_t row = 0, rows; row < part->group_out_ch; row += rows) {
             rows = fc_panel_rows(part->group_out_ch - row);
-            for (int64_t k = 0; k < part->reduction; k++) {
-                int64_t c = k / part->taps, tap = k % part->taps;
-                for (int64_t r = 0; r < rows; r++)
-                    *to++ = ((const real *)weight->data)[g * s[0] + (row + r) * s[1] + c * s[2] +
-                                                         tap / width / height * s[3] + tap / width % height * s[4] +
-                                                         tap % width * s[5]];
-            }
+            const real *panel = (const real *)weight->data + g * s[0] + row * s[1];
+            for (int64_t c = 0; c < part->group_in_ch; c++)
+                for (int64_t kd = 0; kd < part->axis[0].kernel; kd++)
+                    for (int64_t kh = 0; kh < part->axis[1].kernel; kh++) {
+                        const real *from = panel + c * s[2] + kd * s[3] + kh * s[4];
+                        for (int64_t kw = 0; kw < part->axis[2].kernel; kw++, from += s[5])
+                            for (int64_t r = 0; r < rows; r++)
+                                *to++ = from[r * s[1]];
+                    }
         }
     lane_pack(part, weight, (real *)packed + planar_count(part));
 }
@@ -188,75 +197,132 @@ static void copy_window(const fc_call *call, const planar_scratch *scratch, cons
     }
 }
 
-/* sums[row][vector] over the reduction, vector v reading from pixels[v] on. */
-FC_INLINE void tile_body(const int rows, int64_t depth, const int64_t *offset, const real *const *pixels,
-                         const real *weights, real *sums) {
-    vec acc[TILE_ROWS * TILE_VECS];
-    FC_UNROLL_ALL for (int i = 0; i < rows * TILE_VECS; i++)
-        acc[i] = v_zero();
-    for (int64_t k = 0; k < depth; k++, weights += rows) {
-        vec x[TILE_VECS];
-        FC_UNROLL_ALL for (int v = 0; v < TILE_VECS; v++)
-            x[v] = v_load(pixels[v] + offset[k]);
-        FC_UNROLL_ALL for (int r = 0; r < rows; r++) {
-            vec weight = v_set1(weights[r]);
-            FC_UNROLL_ALL for (int v = 0; v < TILE_VECS; v++)
-                acc[r * TILE_VECS + v] = v_fma(weight, x[v], acc[r * TILE_VECS + v]);
+/* A tile of output channels x vectors of pixels. */
+typedef struct pixel_tile {
+    const real *pixels[MOST_VECS]; /* in the copied rows */
+    fc_pixel at[MOST_VECS];
+    int64_t count[MOST_VECS];      /* pixels of each vector; 0: none */
+    stor *out[MOST_VECS];          /* of the panel's first channel */
+    int64_t out_step;              /* between channels */
+    bool finish, clamps;           /* bias, bounds and store straight from the registers */
+    fc_bounds bounds;
+    const real *bias;              /* of the panel's first channel, or NULL */
+} pixel_tile;
+
+FC_INLINE void tile_store(const int rows, const int vecs, const pixel_tile *t, const vec *acc) {
+    vec low = v_set1(t->bounds.low), high = v_set1(t->bounds.high);
+    FC_UNROLL_ALL for (int r = 0; r < rows; r++) {
+        vec bias = v_set1(t->bias ? t->bias[r] : -(real)0.0);
+        FC_UNROLL_ALL for (int v = 0; v < vecs; v++) {
+            vec y = v_add(acc[r * vecs + v], bias);
+            if (t->clamps)
+                y = v_min(high, v_max(low, y));
+            stor *to = t->out[v] + r * t->out_step;
+            if (t->count[v] == VL)
+                v_stores(to, y);
+            else if (t->count[v] > 0)
+                v_storesn(to, y, t->count[v]);
         }
     }
-    FC_UNROLL_ALL for (int i = 0; i < rows * TILE_VECS; i++)
+}
+
+/* The sums over the reduction: finished, or left as sums[row][vector]. */
+FC_INLINE void tile_body(const int rows, const int vecs, int64_t depth, const int64_t *offset, const pixel_tile *t,
+                         const real *weights, real *sums) {
+    vec acc[TILE_SUMS / VL];
+    FC_UNROLL_ALL for (int i = 0; i < rows * vecs; i++)
+        acc[i] = v_zero();
+    for (int64_t k = 0; k < depth; k++, weights += rows) {
+        vec x[MOST_VECS];
+        FC_UNROLL_ALL for (int v = 0; v < vecs; v++)
+            x[v] = v_load(t->pixels[v] + offset[k]);
+        FC_UNROLL_ALL for (int r = 0; r < rows; r++) {
+            vec weight = v_set1(weights[r]);
+            FC_UNROLL_ALL for (int v = 0; v < vecs; v++)
+                acc[r * vecs + v] = v_fma(weight, x[v], acc[r * vecs + v]);
+        }
+    }
+    if (t->finish) {
+        tile_store(rows, vecs, t, acc);
+        return;
+    }
+    FC_UNROLL_ALL for (int i = 0; i < rows * vecs; i++)
         v_store(sums + i * VL, acc[i]);
 }
 
-static __attribute__((noinline)) void tile(int64_t rows, int64_t depth, const int64_t *offset,
-                                           const real *const *pixels, const real *weights, real *sums) {
-    if (rows == TILE_ROWS)
-        tile_body(TILE_ROWS, depth, offset, pixels, weights, sums);
-    else if (rows == 4)
-        tile_body(4, depth, offset, pixels, weights, sums);
-    else if (rows == 2)
-        tile_body(2, depth, offset, pixels, weights, sums);
-    else
-        tile_body(1, depth, offset, pixels, weights, sums);
+#define TILE_CASE(rows, vecs)                                         \
+    case (rows) * 16 + (vecs):                                        \
+        tile_body(rows, vecs, depth, offset, t, weights, sums);       \
+        return;
+static __attribute__((noinline)) void tile(int64_t rows, int64_t vecs, int64_t depth, const int64_t *offset,
+                                           const pixel_tile *t, const real *weights, real *sums) {
+    switch (rows * 16 + vecs) {
+#if TILE_ROWS > 4
+        TILE_CASE(TILE_ROWS, VECS_OF_MANY) TILE_CASE(4, VECS_OF_MANY)
+#endif
+        TILE_CASE(2, VECS_OF_MANY) TILE_CASE(1, VECS_OF_MANY)
+#if TILE_ROWS > 4
+        TILE_CASE(2, VECS_OF_4) TILE_CASE(1, VECS_OF_4)
+#endif
+        TILE_CASE(4, VECS_OF_4) TILE_CASE(2, VECS_OF_2) TILE_CASE(1, VECS_OF_2)
+    }
 }
 
-static void store_tile(const fc_call *call, const chunk *at, int64_t channel, int64_t rows, int64_t first,
-                       int64_t vectors, const real *sums) {
+/* Sums that are not finished in registers. */
+static void store_tile(const fc_call *call, const chunk *at, int64_t channel, int64_t rows, int64_t vecs,
+                       const pixel_tile *t, const real *sums) {
     const fc_part *part = call->part;
     const fc_tensor *out = &call->tensors.out, *residual = &call->tensors.residual;
-    const real *bias = call->tensors.bias;
-    int64_t across = row_vectors(part);
-    for (int64_t v = 0; v < vectors; v++) {
-        int64_t w = (first + v) % across * VL;
-        fc_pixel pixel = {at->d, at->h + (first + v) / across, w};
+    for (int64_t v = 0; v < vecs && t->count[v] > 0; v++)
         for (int64_t r = 0; r < rows; r++)
-            fc_finish(&part->problem, sums + (r * TILE_VECS + v) * VL, smaller(VL, part->axis[2].out - w),
-                      bias ? bias + channel + r : NULL, 0,
+            fc_finish(&part->problem, sums + (r * vecs + v) * VL, t->count[v], t->bias ? t->bias + r : NULL, 0,
                       residual->data ? (const stor *)residual->data +
-                                           fc_tensor_offset(residual, at->n, channel + r, pixel)
+                                           fc_tensor_offset(residual, at->n, channel + r, t->at[v])
                                      : NULL,
-                      residual->stride[4], (stor *)out->data + fc_tensor_offset(out, at->n, channel + r, pixel),
-                      out->stride[4]);
+                      residual->stride[4], t->out[v] + r * t->out_step, out->stride[4]);
+}
+
+/* The vectors of a tile, from the one at `next`, which is moved past them. Past the chunk: the last again, to be
+ * read and not stored. */
+static void place_tile(const fc_call *call, const planar_scratch *scratch, const chunk *at, int64_t vecs,
+                       fc_pixel *next, pixel_tile *t) {
+    const fc_part *part = call->part;
+    const fc_tensor *out = &call->tensors.out;
+    int64_t row_step = part->axis[1].stride * scratch->shape.row_pitch, width = part->axis[2].out;
+    for (int64_t v = 0; v < vecs; v++) {
+        bool past = next->h >= at->h + at->rows;
+        t->at[v] = past ? t->at[v - 1] : *next;
+        t->count[v] = past ? 0 : smaller(VL, width - next->w);
+        t->pixels[v] = scratch->rows + (t->at[v].h - at->h) * row_step + t->at[v].w;
+        t->out[v] = (stor *)out->data + fc_tensor_offset(out, at->n, at->group * part->group_out_ch, t->at[v]);
+        if (past)
+            continue;
+        next->w += VL;
+        if (next->w >= width)
+            next->w = 0, next->h++;
     }
 }
 
 static void run_chunk(const fc_call *call, const planar_scratch *scratch, const chunk *at) {
     const fc_part *part = call->part;
-    int64_t across = row_vectors(part), vectors = across * at->rows;
+    const fc_tensor *out = &call->tensors.out;
     const real *weights = (const real *)call->packed + at->group * part->group_out_ch * part->reduction;
+    const real *bias = call->tensors.bias;
+    fc_bounds bounds = fc_bounds_of(&part->problem);
+    int64_t first = at->group * part->group_out_ch, vecs = tile_vecs(part);
+    pixel_tile t = {.out_step = out->stride[1], .bounds = bounds, .clamps = part->problem.activation != FC_ACT_NONE,
+                    .finish = bounds.only && out->stride[4] == 1 && call->tensors.residual.data == NULL};
     copy_window(call, scratch, at);
-    for (int64_t first = 0; first < vectors; first += TILE_VECS) {
-        const real *pixels[TILE_VECS];
-        for (int v = 0; v < TILE_VECS; v++) { /* past the last vector: the last again, not stored */
-            int64_t vector = smaller(first + v, vectors - 1);
-            pixels[v] = scratch->rows + vector / across * part->axis[1].stride * scratch->shape.row_pitch +
-                        vector % across * VL;
-        }
+    for (fc_pixel next = {at->d, at->h, 0}; next.h < at->h + at->rows;) {
+        place_tile(call, scratch, at, vecs, &next, &t);
         for (int64_t row = 0, rows; row < part->group_out_ch; row += rows) {
             rows = fc_panel_rows(part->group_out_ch - row);
-            tile(rows, part->reduction, scratch->offset, pixels, weights + row * part->reduction, scratch->sums);
-            store_tile(call, at, at->group * part->group_out_ch + row, rows, first,
-                       smaller(TILE_VECS, vectors - first), scratch->sums);
+            t.bias = bias ? bias + first + row : NULL;
+            tile(rows, vecs, part->reduction, scratch->offset, &t, weights + row * part->reduction, scratch->sums);
+            if (!t.finish)
+                store_tile(call, at, first + row, rows, vecs, &t, scratch->sums);
+            for (int64_t v = 0; v < vecs; v++)
+                t.out[v] += rows * t.out_step;
         }
     }
 }
