@@ -416,7 +416,7 @@ def convolve(
         residual, _ = _dense(residual, problem)
     if out is not None and out.shape != shape:
         raise ValueError(f"out must have shape {shape}, got {out.shape}")
-    result = np.empty(shape, x.dtype) if out is None or out_hint is None else out
+    result = _core.empty_aligned(shape, x.dtype) if out is None or out_hint is None else out
     if plan is not None:
         if pointwise is not None:
             pointwise = compute_array(pointwise, problem.code)

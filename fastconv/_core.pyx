@@ -14,7 +14,7 @@ from contextvars import ContextVar
 from time import perf_counter
 
 from numpy import array as new_array
-from numpy import empty, ndarray
+from numpy import empty, ndarray, uint8
 
 from cpython.buffer cimport (
     PyBUF_FORMAT, PyBUF_STRIDES, PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer,
@@ -319,6 +319,8 @@ cdef class Plan:
         with nogil:
             status = fc_weights_pack(self.plan, &first, second_pointer, &packed.weights)
         check(status)
+        if self.problem.pack_per_call:
+            packed.source = view
         return packed
 
     def accepts(self, weights):
@@ -363,6 +365,7 @@ cdef class Weights:
     """Packed weights; immutable, shared by every plan that accepts them."""
 
     cdef fc_weights *weights
+    cdef object source  # of weights packed for one call, which may be read where they lie
 
     def __dealloc__(self):
         fc_weights_free(self.weights)
@@ -636,7 +639,7 @@ cdef class Engine:
             out_dense = dense
         cdef Entry entry = self.entry(x, x_buffer, out_dense, residual is not None)
         if out is None:
-            out = empty(entry.out_shape, self.dtype)
+            out = empty_aligned(entry.out_shape, self.dtype)
         elif out.shape != entry.out_shape:
             self.check_out(out, x, residual, entry.out_shape)  # raises
         if residual is not None:
@@ -721,6 +724,27 @@ cdef class Engine:
         if told:
             observer(entry.what, entry.plan, perf_counter() - start)
         return 0
+
+
+cdef enum:
+    _ALIGNED_FROM = 1 << 16  # bytes; what is smaller stays in L1, where a vector across two lines costs little
+    _LINE = 64
+
+
+def empty_aligned(tuple shape, dtype):
+    """numpy.empty; a large array starts on a cache line, where NumPy promises 16 bytes and gives no more."""
+    cdef Py_buffer buffer
+    cdef int64_t size, count = 1
+    for size in shape:
+        count *= size
+    count *= dtype.itemsize
+    if count < _ALIGNED_FROM:
+        return empty(shape, dtype)
+    memory = empty(count + _LINE, uint8)
+    PyObject_GetBuffer(memory, &buffer, PyBUF_STRIDES)
+    cdef size_t over = <size_t> buffer.buf % _LINE
+    PyBuffer_Release(&buffer)
+    return ndarray(shape, dtype, memory, (_LINE - over) % _LINE)
 
 
 def algorithms():

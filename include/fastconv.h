@@ -114,7 +114,8 @@ typedef struct fc_problem {
     fc_precision precision;
     bool has_bias, has_residual;
     bool x_channels_last, out_channels_last; /* which axis of x and out is dense; a hint for speed */
-    bool pack_per_call;  /* weights are packed for every run, so packing counts in the choice */
+    bool pack_per_call;  /* weights are packed for every run, so packing counts in the choice, and may be read where
+                          * they lie: the arrays given to fc_weights_pack stay until the last run */
     bool weights_unsafe; /* weights hold NaN, infinity or values near overflow: no transforms, no zeros left out */
     int64_t depth_multiplier; /* separable only: channels in the middle = in_ch * depth_multiplier */
     int64_t offset_groups;    /* deformable only */

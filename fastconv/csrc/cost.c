@@ -11,7 +11,7 @@ void fc_cost_rates(fc_machine *m) {
     m->vector_fma_rate[FC_ISA_avx512] = m->vector_fma_rate[FC_ISA_amx] = 5.6e9;
     /* Bytes from each level of the memory, read and written in turn. */
     m->l1_rate = 200e9, m->l2_rate = 80e9, m->l3_rate = 20e9, m->memory_rate = 10e9;
-    m->pack_rate = 1.5e9;
+    m->pack_rate = 5e9;
     m->call_seconds = 1e-6, m->task_seconds = 0.3e-6;
 }
 

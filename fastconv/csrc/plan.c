@@ -16,6 +16,7 @@ typedef struct weights_signature {
     int64_t kernel[FC_MAX_SPATIAL], stride[FC_MAX_SPATIAL], dilation[FC_MAX_SPATIAL];
     int64_t phase_shift[FC_MAX_SPATIAL]; /* transposed: which taps part 0 reads */
     int64_t part_count;
+    int64_t pack_per_call; /* such weights may be no copy */
     size_t packed_bytes;
 } weights_signature;
 
@@ -37,6 +38,7 @@ static weights_signature sign(const fc_plan *plan) {
     s.groups = p->groups;
     s.depth_multiplier = p->depth_multiplier;
     s.part_count = plan->part_count;
+    s.pack_per_call = p->pack_per_call;
     s.packed_bytes = plan->packed_bytes;
     for (int axis = 0; axis < FC_MAX_SPATIAL; axis++) {
         s.kernel[axis] = p->kernel[axis];
@@ -114,7 +116,7 @@ fc_status fc_weights_pack(const fc_plan *plan, const fc_weight_view *weight,
     weights->signature = sign(plan);
     weights->part_count = plan->part_count;
     weights->kernels = fc_allocate((size_t)plan->part_count * sizeof *weights->kernels);
-    weights->packed = fc_allocate(plan->packed_bytes);
+    weights->packed = fc_allocate_unset(plan->packed_bytes);
     if (weights->kernels == NULL || weights->packed == NULL) {
         fc_weights_free(weights);
         return fc_fail(FC_OUT_OF_MEMORY, "no memory for %zu bytes of packed weights", plan->packed_bytes);

@@ -23,15 +23,17 @@ static void free_buffer(void *pointer) {
 
 static void make_key(void) { buffer_key_error = pthread_key_create(&buffer_key, free_buffer); }
 
-void *fc_allocate(size_t bytes) {
+void *fc_allocate_unset(size_t bytes) {
     size_t rounded = (bytes + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
     if (rounded < bytes)
         return NULL;
-    if (rounded == 0)
-        rounded = ALIGNMENT;
-    void *memory = aligned_alloc(ALIGNMENT, rounded);
+    return aligned_alloc(ALIGNMENT, rounded == 0 ? ALIGNMENT : rounded);
+}
+
+void *fc_allocate(size_t bytes) {
+    void *memory = fc_allocate_unset(bytes);
     if (memory != NULL)
-        memset(memory, 0, rounded);
+        memset(memory, 0, bytes);
     return memory;
 }
 

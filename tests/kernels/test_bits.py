@@ -230,3 +230,42 @@ def test_public_calls(algorithm, dtype):
                 assert np.array_equal(bits(out), bits(once)), (name, "out")
         ran.append(name)
     assert len(ran) >= 4
+
+GEMM_ROWS = [row for row in driver.ROWS if row.startswith("gemm.")]
+
+
+@pytest.mark.parametrize("row", GEMM_ROWS)
+def test_gemm_reads_weights_of_one_call_where_they_lie(row):
+    """Packed or read from any strides, for few pixels or many, the bits are the same."""
+    for case in (
+        Case(70, 37, (9, 11), (3, 3), flip=True),
+        Case(24, 10, (7, 6), (2, 3), groups=2),
+        Case(300, 21, (7, 7), (1, 1)),
+        Case(5, 9, (24, 24), (1, 1)),
+    ):
+        arrays = driver.stored(row, case, driver.values_of(case))
+        packed = driver.run(row, case, driver.plan(row, case), arrays)
+        spread = np.empty((*arrays.weight.shape, 2), arrays.weight.dtype)[..., 0]
+        spread[...] = arrays.weight
+        made = driver.plan(row, case, pack_per_call=True)
+        for weight in (arrays.weight, spread, np.asfortranarray(arrays.weight)):
+            again = driver.run(row, case, made, dataclasses.replace(arrays, weight=weight))
+            assert np.array_equal(bits(packed), bits(again)), (row, case)
+        assert not driver.plan(row, case).accepts(made.pack(arrays.weight))
+
+
+@pytest.mark.parametrize("row", GEMM_ROWS)
+def test_gemm_panels_begin_where_x_is_aligned(row):
+    """Long planes are cut where x is aligned; the bits are those of any cut."""
+    case = Case(6, 13, (40, 48), (1, 1), bias=True, residual=True)
+    arrays, made = driver.stored(row, case, driver.values_of(case)), driver.plan(row, case)
+    results = []
+    for by in range(0, 17, 3):
+        memory = np.empty(arrays.x.size + 32, arrays.x.dtype)
+        x = memory[by : by + arrays.x.size].reshape(arrays.x.shape)
+        x[...] = arrays.x
+        for threads in (1, 2):
+            moved = dataclasses.replace(arrays, x=x)
+            results.append(bits(driver.run(row, case, made, moved, threads=threads)))
+    for result in results[1:]:
+        assert np.array_equal(results[0], result), row

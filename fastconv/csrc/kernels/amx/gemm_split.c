@@ -117,6 +117,7 @@ static void pack(const fc_part *part, const fc_weight_view *weight, const fc_wei
     int64_t row_reals = row_tile_reals(part), out_ch = part->group_out_ch;
     real *largest = packed, *tiles = largest + largest_reals(part);
     real *plain = tiles + part->problem.groups * group_reals(part);
+    memset(packed, 0, packed_bytes(part)); /* tails of tiles */
     fc_gemm_pack(part, weight, part->axis, part->group_in_ch, plain);
     for (int64_t g = 0; g < part->problem.groups; g++) {
         const real *group = (const real *)weight->data + g * weight->stride[0];

@@ -19,7 +19,20 @@ FC_INLINE void fc_copy_run(real *to, const stor *x, int64_t step, int64_t count)
         if (i < count)
             v_storen(to + i, v_loadsn(x + i, count - i), count - i);
     } else {
-        for (int64_t i = 0; i < count; i++)
+        int64_t i = 0;
+#if !FC_IS_NARROW
+        if (step == 2)
+            for (vec part[2]; i + VL < count; i += VL) { /* the last value read is the last that is needed */
+                v_deinterleave2(x + i * 2, part);
+                v_store(to + i, part[0]);
+            }
+        else if (step == 4)
+            for (vec part[4]; i + VL < count; i += VL) {
+                v_deinterleave4(x + i * 4, part);
+                v_store(to + i, part[0]);
+            }
+#endif
+        for (; i < count; i++)
             to[i] = s_load(x + i * step);
     }
 }

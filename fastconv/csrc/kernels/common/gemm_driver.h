@@ -77,6 +77,27 @@ FC_INLINE double fc_gemm_seconds(const fc_part *part, const fc_machine *machine,
     return 2 * (double)(p->groups * runs) * cycles / machine->vector_fma_rate[FC_PASTE(FC_ISA_, FC_ISA)];
 }
 
+/* Turns a dense panel of `rows` output channels, at most VL, around. A row of less than a vector is stored as a whole one: what
+ * follows it is stored later, but for the rows that end the packed weights. */
+static __attribute__((unused)) void fc_pack_panel(const real *from, int64_t from_step, int64_t rows, int64_t columns,
+                                                  real *to, const real *end) {
+    for (int64_t column = 0; column < columns; column += VL) {
+        int64_t wide = smaller(columns - column, VL);
+        vec square[VL];
+        for (int64_t i = 0; i < VL; i++)
+            square[i] = i >= rows ? v_zero()
+                        : wide == VL ? v_load(from + i * from_step + column)
+                                     : v_loadn(from + i * from_step + column, wide);
+        v_transpose(square);
+        for (int64_t i = 0; i < wide; i++, to += rows) {
+            if (end - to >= VL)
+                v_store(to, square[i]);
+            else
+                v_storen(to, square[i], rows);
+        }
+    }
+}
+
 /* [group][panel of rows][k][row]: panel widths sum up to the channel, so channel * reduction is its place. */
 static __attribute__((unused)) void fc_gemm_pack(const fc_part *part, const fc_weight_view *weight,
                                                  const fc_axis axis[FC_MAX_SPATIAL], int64_t in_ch, real *to) {
@@ -84,12 +105,16 @@ static __attribute__((unused)) void fc_gemm_pack(const fc_part *part, const fc_w
     int64_t width = axis[2].kernel, plane = axis[1].kernel * width, taps = axis[0].kernel * plane;
     bool dense = (width == 1 || s[5] == 1) && (axis[1].kernel == 1 || s[4] == width) &&
                  (axis[0].kernel == 1 || s[3] == plane) && (in_ch == 1 || s[2] == taps);
+    const real *end = to + part->problem.groups * part->group_out_ch * in_ch * taps;
     for (int64_t g = 0; g < part->problem.groups; g++)
         for (int64_t row = 0, rows; row < part->group_out_ch; row += rows) {
             rows = fc_panel_rows(part->group_out_ch - row);
             const real *from = (const real *)weight->data + g * s[0] + row * s[1];
             if (dense) {
-                fc_transpose_sums(from, s[1], rows, in_ch * taps, to, rows);
+                if (rows <= VL)
+                    fc_pack_panel(from, s[1], rows, in_ch * taps, to, end);
+                else
+                    fc_transpose_sums(from, s[1], rows, in_ch * taps, to, rows);
                 to += rows * in_ch * taps;
                 continue;
             }
@@ -140,8 +165,9 @@ typedef struct fc_gemm_block {
     const fc_call *call;
     int64_t n, group, row_begin, row_end;
     int64_t panels;
-    fc_panel panel[FC_PANELS_MOST];
+    fc_panel panel[FC_PANELS_MOST + 1]; /* one more where the first is cut short */
     fc_tile_end end;
+    const fc_weight_view *unpacked; /* weights to read where they lie, or NULL */
 } fc_gemm_block;
 
 /* Appends `count` pixels from `first` as panels: TILE_VECS vectors each, but no single one when two by two will do. */
@@ -164,6 +190,7 @@ FC_INLINE int64_t fc_gemm_block_of(const fc_call *call, int64_t task, fc_gemm_bl
     block->row_begin = row_block * grid[2];
     block->row_end = smaller(block->row_begin + grid[2], call->part->group_out_ch);
     block->panels = 0;
+    block->unpacked = NULL;
     return pixel_block;
 }
 
@@ -205,9 +232,11 @@ typedef struct fc_sweep {
  * has space for what scratch was sized for, `offset` for two tables of FC_GEMM_CHUNK_MOST. */
 typedef void fc_columns_place_fn(fc_gemm_block *block, const fc_sweep *sweep, real *room, int64_t *offset);
 
-/* One panel of weights times the sweep's panels of pixels. `sums`: of the block's channels. */
+/* One panel of weights times the sweep's panels of pixels. `unpacked`: how these weights lie, or NULL. `sums`: of the
+ * block's channels. */
 static __attribute__((unused)) void fc_sweep_panels(const fc_gemm_block *block, const fc_sweep *sweep, int64_t row,
-                                                    int64_t rows, const real *weights, real *sums) {
+                                                    int64_t rows, const real *weights, const fc_unpacked *unpacked,
+                                                    real *sums) {
     const fc_call *call = block->call;
     int64_t reduction = call->part->reduction, channel = block->group * call->part->group_out_ch + row;
     bool last = sweep->k + sweep->depth == reduction, one_chunk = sweep->depth == reduction;
@@ -218,30 +247,66 @@ static __attribute__((unused)) void fc_sweep_panels(const fc_gemm_block *block, 
         const fc_panel *panel = &block->panel[p];
         real *tile = sums + p * sums_step;
         bool stores = last && panel->out;
-        fc_tile_at(rows, sweep->depth, weights, panel, tile, sweep->k > 0, channel, stores ? &block->end : NULL);
+        const fc_tile_end *end = stores ? &block->end : NULL;
+        if (unpacked)
+            fc_tile_unpacked(rows, sweep->depth, weights, unpacked, panel, tile, sweep->k > 0, channel, end);
+        else
+            fc_tile_at(rows, sweep->depth, weights, panel, tile, sweep->k > 0, channel, end);
         if (last && !stores)
             fc_store_pixel_lanes(call, block->n, channel, rows, panel->first, panel->count, tile, FC_PANEL_LANES);
     }
 }
 
-/* `weights`: all groups' panels as fc_gemm_pack wrote them; `place` a constant, so that it is inlined. */
+/* Where the weights of steps [k, k + depth) lie from an output channel's first on. */
+static __attribute__((unused)) void fc_unpacked_offsets(const fc_part *part, const fc_weight_view *weight, int64_t k,
+                                                        int64_t depth, int64_t *offset) {
+    const int64_t *s = weight->stride, width = part->axis[2].kernel, height = part->axis[1].kernel;
+    int64_t tap = part->taps ? k % part->taps : 0, c = part->taps ? k / part->taps : 0;
+    int64_t kw = tap % width, kh = tap / width % height, kd = tap / width / height;
+    for (int64_t step = 0; step < depth; step++) {
+        offset[step] = c * s[2] + kd * s[3] + kh * s[4] + kw * s[5];
+        if (++kw < width)
+            continue;
+        kw = 0;
+        if (++kh < height)
+            continue;
+        kh = 0;
+        if (++kd < part->axis[0].kernel)
+            continue;
+        kd = 0;
+        c++;
+    }
+}
+
+/* `weights`: all groups' panels as fc_gemm_pack wrote them, unless block->unpacked; `place` a constant, so that it is
+ * inlined. */
 FC_INLINE void fc_gemm_run_block(fc_gemm_block *block, void *scratch, const real *weights, fc_columns_place_fn *place) {
     const fc_call *call = block->call;
     const fc_part *part = call->part;
     int64_t reduction = part->reduction, chunk = part->block[FC_GEMM_CHUNK], together = part->block[FC_GEMM_SWEEP];
-    int64_t offset[2 * FC_GEMM_CHUNK_MOST];
+    int64_t offset[2 * FC_GEMM_CHUNK_MOST], weight_offset[FC_GEMM_CHUNK_MOST], row_step = reduction;
     real *sums = scratch, *room = sums + fc_gemm_sums(part, block->panels);
-    weights += block->group * part->group_out_ch * reduction;
+    const fc_weight_view *view = block->unpacked;
+    if (view) {
+        row_step = view->stride[1];
+        weights = (const real *)view->data + block->group * view->stride[0];
+    } else {
+        weights += block->group * part->group_out_ch * reduction;
+    }
+    fc_unpacked unpacked = {weight_offset, row_step};
     fc_prepare_end(block);
     int64_t k = 0;
     do { /* once even when there is no reduction: the epilogue still writes */
         int64_t depth = smaller(chunk, reduction - k);
+        if (view)
+            fc_unpacked_offsets(part, view, k, depth, weight_offset);
         for (int64_t p = 0; p < block->panels; p += together) {
             fc_sweep sweep = {p, smaller(p + together, block->panels), k, depth};
             place(block, &sweep, room, offset);
             for (int64_t row = block->row_begin, rows; row < block->row_end; row += rows) {
                 rows = fc_panel_rows(block->row_end - row);
-                fc_sweep_panels(block, &sweep, row, rows, weights + row * reduction + k * rows, sums);
+                fc_sweep_panels(block, &sweep, row, rows, weights + row * row_step + (view ? 0 : k * rows),
+                                view ? &unpacked : NULL, sums);
             }
         }
         k += depth;

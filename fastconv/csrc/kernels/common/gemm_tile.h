@@ -22,21 +22,30 @@ FC_INLINE int64_t fc_panel_rows(int64_t left) {
 #define FC_EACH_SUM(rows, vecs) \
     FC_UNROLL for (int r = 0; r < (rows); r++) FC_UNROLL for (int v = 0; v < (vecs); v++)
 
-/* acc = sum over `depth` of a * b, where step k reads b + offset[k], or the next vecs vectors when offset is NULL. */
-FC_INLINE void fc_tile_multiply(const int rows, const int vecs, int64_t depth, const real *a, const real *b,
-                                const int64_t *offset, vec acc[TILE_ROWS][TILE_VECS]) {
+/* Weights that were not packed: step k of row r is weights[offset[k] + r * row_step]. */
+typedef struct fc_unpacked {
+    const int64_t *offset;
+    int64_t row_step;
+} fc_unpacked;
+
+/* acc = sum over `depth` of a * b, where step k reads b + offset[k], or the next vecs vectors when offset is NULL, and
+ * the next `rows` values of a unless it is unpacked. */
+FC_INLINE void fc_tile_multiply(const int rows, const int vecs, int64_t depth, const real *a,
+                                const fc_unpacked *unpacked, const real *b, const int64_t *offset,
+                                vec acc[TILE_ROWS][TILE_VECS]) {
+    const int64_t *a_offset = unpacked ? unpacked->offset : NULL, a_step = unpacked ? unpacked->row_step : 1;
     FC_EACH_SUM(rows, vecs) acc[r][v] = v_zero();
     for (int64_t k = 0; k < depth; k++) {
         const real *step = offset ? b + offset[k] : b + k * vecs * VL;
+        const real *row = unpacked ? a + a_offset[k] : a + k * rows;
         vec column[TILE_VECS];
         FC_UNROLL for (int v = 0; v < vecs; v++)
             column[v] = v_load(step + v * VL);
         FC_UNROLL for (int r = 0; r < rows; r++) {
-            vec weight = v_set1(a[r]);
+            vec weight = v_set1(row[r * a_step]);
             FC_UNROLL for (int v = 0; v < vecs; v++)
                 acc[r][v] = v_fma(weight, column[v], acc[r][v]);
         }
-        a += rows;
     }
 }
 
@@ -99,14 +108,15 @@ FC_INLINE void fc_tile_finish(const int rows, const int vecs, vec acc[TILE_ROWS]
 FC_INLINE void fc_tile_body(const int rows, const int vecs, int64_t depth, const real *a, const real *b,
                             real *sums, int64_t sums_step, int add) {
     vec acc[TILE_ROWS][TILE_VECS];
-    fc_tile_multiply(rows, vecs, depth, a, b, NULL, acc);
+    fc_tile_multiply(rows, vecs, depth, a, NULL, b, NULL, acc);
     fc_tile_keep(rows, vecs, acc, sums, sums_step, add);
 }
 
-FC_INLINE void fc_tile_at_body(const int rows, const int vecs, int64_t depth, const real *a, const fc_panel *panel,
-                               real *sums, bool add, int64_t channel, const fc_tile_end *end) {
+FC_INLINE void fc_tile_at_body(const int rows, const int vecs, int64_t depth, const real *a,
+                               const fc_unpacked *unpacked, const fc_panel *panel, real *sums, bool add,
+                               int64_t channel, const fc_tile_end *end) {
     vec acc[TILE_ROWS][TILE_VECS];
-    fc_tile_multiply(rows, vecs, depth, a, panel->columns, panel->offset, acc);
+    fc_tile_multiply(rows, vecs, depth, a, unpacked, panel->columns, panel->offset, acc);
     if (end == NULL) {
         fc_tile_keep(rows, vecs, acc, sums, TILE_VECS * VL, add);
         return;
@@ -136,7 +146,11 @@ FC_INLINE void fc_tile_at_body(const int rows, const int vecs, int64_t depth, co
         return;
 #define FC_TILE_AT_CASE(rows, vecs) \
     case (rows) * 4 + (vecs): \
-        fc_tile_at_body(rows, vecs, depth, a, panel, sums, add, channel, end); \
+        fc_tile_at_body(rows, vecs, depth, a, NULL, panel, sums, add, channel, end); \
+        return;
+#define FC_TILE_UNPACKED_CASE(rows, vecs) \
+    case (rows) * 4 + (vecs): \
+        fc_tile_at_body(rows, vecs, depth, a, unpacked, panel, sums, add, channel, end); \
         return;
 
 /* rows: what fc_panel_rows gave; vecs: 1 to TILE_VECS. */
@@ -154,6 +168,16 @@ static __attribute__((unused, noinline)) void fc_tile_at(int64_t rows, int64_t d
                                                          int64_t channel, const fc_tile_end *end) {
     switch (rows * 4 + panel->vecs) {
         FC_TILE_CASES(FC_TILE_AT_CASE)
+    }
+}
+
+/* The same with the weights where the caller has them: `a` is the first row's. */
+static __attribute__((unused, noinline)) void fc_tile_unpacked(int64_t rows, int64_t depth, const real *a,
+                                                               const fc_unpacked *unpacked, const fc_panel *panel,
+                                                               real *sums, bool add, int64_t channel,
+                                                               const fc_tile_end *end) {
+    switch (rows * 4 + panel->vecs) {
+        FC_TILE_CASES(FC_TILE_UNPACKED_CASE)
     }
 }
 
