@@ -34,7 +34,7 @@ typedef struct fc_kernel {
     double (*seconds)(const fc_part *part, const fc_machine *machine);
     /* Fills part->block. May depend on everything but the batch and threads. */
     void (*prepare)(fc_part *part, const fc_machine *machine);
-    /* Size and content of the packed weights: functions of channels, groups, taps and strides only. */
+    /* Size and content of the packed weights: functions of channels, groups, taps, strides and dilations. */
     size_t (*packed_bytes)(const fc_part *part);
     void (*pack)(const fc_part *part, const fc_weight_view *weight, const fc_weight_view *pointwise,
                  void *packed);

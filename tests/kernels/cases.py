@@ -382,6 +382,37 @@ def five_taps():
     yield Case(3, 4, (4, 6, 7), (3, 5, 5), padding=both(1, 2, 2))
 
 
+def pieces():
+    """Kernels whose transforms take them piece by piece: dilated, longer than the taps, strided."""
+    pairs = itertools.cycle((("zeros", 3), ("reflect", 7), ("replicate", 17), ("circular", 8)))
+    for k, s, d in itertools.product((3, 4, 5, 7), (1, 2, 3), (1, 2, 3, 6)):
+        if d == 6 and k > 4:
+            continue
+        mode, m = next(pairs)
+        size = (d * (k - 1) + s * 2, d * (k - 1) + s * 7)
+        pad = d * (k // 2)
+        for pads in (((pad, pad), (pad, 0)), ((0, 0), (0, 0))):
+            if min(size) > pad:
+                yield Case(2, m, size, (k, k), (s, s), (d, d), pads, padding_mode=mode)
+    for w, d, s in itertools.product((17, 40, 67), (1, 2, 5, 8, 16), (1, 2, 4)):
+        k = (9, 6, 3, 2)[(w + d + s) % 4]
+        if w > d * (k - 1):
+            yield Case(3, 5, (w,), (k,), (s,), (d,), both(d), bias=True, batch=2)
+            yield Case(2, 5, (w, 3), (k, 1), (s, 1), (d, 2), residual=True)
+    for mode, d in (("zeros", 4), ("reflect", 5), ("replicate", 16), ("circular", 7)):
+        pad = ((2 * d - 1, d // 2),)  # rows of folded x begin and end in the padding
+        yield Case(3, 9, (90,), (3,), (1,), (d,), pad, padding_mode=mode, activation="relu")
+        yield Case(3, 9, (61,), (5,), (1,), (d,), pad, padding_mode=mode)
+    yield Case(3, 24, (39, 43), (11, 11), (4, 4), padding=both(2, 0), bias=True)
+    yield Case(5, 7, (6, 14), (2, 6), (1, 2), (2, 1), both(1, 3), residual=True)
+    yield Case(37, 9, (9, 18), (3, 5), (2, 1), (1, 3), both(1, 6), activation="silu")
+    yield Case(66, 20, (14, 13), (3, 3), (2, 2), padding=both(1, 1), bias=True, flip=True)
+    yield Case(40, 18, (15, 15), (5, 5), padding=both(2, 2), groups=2, batch=2)
+    yield Case(3, 4, (3, 8, 9), (3, 4, 5), (2, 2, 1), (1, 2, 2), both(1, 2, 4))
+    yield Case(40, 20, (300,), (2,), dilation=(16,), padding=((16, 0),), activation="relu")
+    yield Case(4, 5, (5, 6), (6, 6), (2, 2), padding=both(1, 1), operation="conv_transpose")
+
+
 def wide_rows():
     """Rows of whole vectors, whose columns need no packing, and pointwise planes, read in place."""
     for w, k, s, d in ((64, 3, 1, 1), (96, 3, 2, 1), (126, 2, 1, 3), (63, 7, 2, 2), (160, 5, 1, 1)):
@@ -515,6 +546,6 @@ FAMILIES = {
     for family in (
         out_channels, in_channels, widths, kernels, strides_and_dilations, paddings, grouped,
         depthwise, channel_strips, ranks, epilogues, three_taps, wide_rows, transposed, deform,
-        separable, blocks, long_spans_of_padding, five_taps, random_cases,
+        separable, blocks, long_spans_of_padding, five_taps, pieces, random_cases,
     )
 }  # fmt: skip

@@ -145,18 +145,23 @@ def test_denormals_and_the_float_mode(every_row):
 WINOGRAD_ROWS = [row for row in driver.ROWS if row.startswith("winograd")]
 
 
+@pytest.mark.parametrize(("stride", "dilation"), [(1, 1), (1, 2), (2, 1)])
 @pytest.mark.parametrize("row", WINOGRAD_ROWS)
-def test_winograd_tiles_anywhere_and_weights_however_made(row):
+def test_winograd_tiles_anywhere_and_weights_however_made(row, stride, dilation):
     """An output's bits do not depend on where among the vectors of tiles its tile is, alone or in a
     corner of a larger image, nor on when the weights are transformed."""
-    kernel = (5, 5) if row.startswith("winograd_f2_k5") else (3, 3)
+    taps = stride * (5 if row.startswith("winograd_f2_k5") else 3)  # as many in each phase
+    geometry = ((taps, taps), (stride, stride), (dilation, dilation))
     rng = np.random.default_rng(5)
-    x = driver.rounded(rng.standard_normal((1, 70, 34, 36)))
-    weight = driver.rounded(rng.standard_normal((37, 70, *kernel)))
+    reach = dilation * (taps - 1)
+    x = driver.rounded(rng.standard_normal((1, 70, 31 * stride + reach, 33 * stride + reach)))
+    weight = driver.rounded(rng.standard_normal((37, 70, taps, taps)))
     corners, known = {}, None
-    for size in ((34, 36), (30, 30), (18, 34), (16, 16), (10, 10), (9, 9)):
+    least = 3 + 4 * dilation  # room for the whole first tile of each residue class
+    for out in ((32, 34), (28, 28), (16, 32), (14, 14), (least + 1,) * 2, (least,) * 2):
+        size = tuple((o - 1) * stride + reach + 1 for o in out)
         for per_call in (False, True):
-            case = Case(70, 37, size, kernel)
+            case = Case(70, 37, size, *geometry)
             made = driver.plan(row, case, pack_per_call=per_call)
             arrays = driver.stored(row, case, driver.Arrays(x[..., : size[0], : size[1]], weight))
             corners[size, per_call] = driver.run(row, case, made, arrays)[..., :4, :4]

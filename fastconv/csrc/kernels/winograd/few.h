@@ -13,7 +13,7 @@
 
 /* Where the sums fit the registers. */
 FC_INLINE bool tiles_are_few(const shape *s) {
-    bool fits = ROWS == 8 && WINDOW <= 6 && s->window_h > 1 && s->window_w > 1;
+    bool fits = ROWS == 8 && WINDOW <= 6 && s->h.window > 1 && s->w.window > 1;
     return fits && s->vectors == 0 && s->rest > 0 && s->rest <= FEW_TILES;
 }
 
@@ -55,7 +55,10 @@ static __attribute__((noinline)) void few_tiles(int64_t i, int64_t tiles, int64_
 #define FEW_ROW(i) FEW_CASE(i, 1) FEW_CASE(i, 2) FEW_CASE(i, 4)
         FEW_ROW(0) FEW_ROW(1) FEW_ROW(2) FEW_ROW(3)
 #if OUT_TILE + TAPS > 5
-        FEW_ROW(4) FEW_ROW(5)
+        FEW_ROW(4)
+#endif
+#if OUT_TILE + TAPS > 6
+        FEW_ROW(5)
 #endif
     }
 }

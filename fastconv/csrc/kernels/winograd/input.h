@@ -5,8 +5,8 @@
  * without a gap, so the HALO pixels a window reaches into the next tiles are overwritten when one of those
  * starts another row. They are kept in further copies of the lines, one per tile a window touches. All are then
  * split into vectors over tiles for the transform along width. Padding is put in after the transform along
- * height, column by column. x whose pixels are not dense goes through a dense stage first, VL channels at
- * a time.
+ * height, column by column. x whose pixels are not dense, or which stride or dilation steps over, goes through a
+ * dense stage first, VL channels at a time.
  * Bound: loads, stores and shuffles; about 5 of them per product vector, spread over all output channels.
  */
 #ifndef FC_WINOGRAD_INPUT_H
@@ -15,51 +15,81 @@
 #include "kernels/winograd/shape.h"
 
 /* Padded coordinates from here on are read by no output. */
-FC_INLINE int64_t coordinate_end(const fc_axis *axis) { return axis->out - 1 + axis->kernel; }
+FC_INLINE int64_t coordinate_end(const fc_axis *axis) {
+    return (axis->out - 1) * axis->stride + (axis->kernel - 1) * axis->dilation + 1;
+}
 
-/* The source of padded coordinate q along an axis, -1 also for those that only overhanging tiles reach. */
+/* The source of padded coordinate q along an axis, -1 also for those that only overhanging tiles or taps that fill up
+ * a piece reach. */
 FC_INLINE int64_t source_of(const fc_axis *axis, int64_t q) {
     return q < coordinate_end(axis) ? fc_axis_source(axis, q) : -1;
 }
 
 /* Cuts lanes [0, count) from tile `first` on into segments; returns their number. */
-static int64_t cut_segments(const fc_part *part, const shape *s, int64_t first, int64_t count, segment *segments) {
-    const fc_axis *width = &part->axis[2];
+static int64_t cut_segments(const shape *s, int64_t first, int64_t count, segment *segments) {
     int64_t number = 0;
     for (int64_t lane = 0; lane < count; number++) {
-        int64_t tile = first + lane, row = tile / s->tile_cols;
+        int64_t tile = first + lane, row = tile / s->w.tiles, col = tile % s->w.tiles;
         segment *g = &segments[number];
         g->lane = lane;
-        g->tile_col = tile % s->tile_cols;
-        g->tiles = smaller(s->tile_cols - g->tile_col, count - lane);
-        g->tile_row = row % s->tile_rows;
-        g->d = row / s->tile_rows;
-        g->first = g->tile_col * s->step_w;
-        g->pixels = s->step_w * (g->tiles - 1) + s->window_w;
-        int64_t begin = width->pad_before - g->first;
-        int64_t end = smaller(width->in + width->pad_before, coordinate_end(width)) - g->first;
-        g->end = end < 0 ? 0 : smaller(end, g->pixels);
-        g->begin = begin < 0 ? 0 : smaller(begin, g->end);
+        g->tiles = smaller(s->w.tiles - col, count - lane);
+        g->out_w = first_output(&s->w, row % s->w.classes * s->w.tiles + col);
+        row /= s->w.classes;
+        g->out_h = first_output(&s->h, row % (s->h.classes * s->h.tiles));
+        g->d = row / (s->h.classes * s->h.tiles);
+        if (s->fold > 0)
+            g->out_w += g->out_h * s->fold, g->out_h = 0;
+        g->pixels = s->w.step * (g->tiles - 1) + s->w.window;
         lane += g->tiles;
     }
     return number;
 }
 
-/* Where the window rows of a segment lie for one depth tap. */
-static void resolve_rows(const fc_part *part, const shape *s, const fc_tensor *x, int64_t depth_tap, segment *g) {
-    const fc_axis *depth = &part->axis[0];
-    int64_t d = fc_axis_source(depth, g->d * depth->stride + depth_tap * depth->dilation);
-    for (int64_t i = 0; i < s->window_h; i++) {
-        int64_t h = source_of(&part->axis[1], g->tile_row * s->step_h + i);
-        g->offset[i] = d < 0 || h < 0 ? OUTSIDE : d * x->stride[2] + h * x->stride[3];
+/* Rows of folded x: those that padding cuts are put together pixel by pixel, and their neighbours with them. */
+static void resolve_folded(const fc_part *part, const shape *s, const fc_tensor *x, segment *g) {
+    const fc_axis *width = &part->axis[2];
+    int64_t read_end = coordinate_end(width), x_end = smaller(width->in + width->pad_before, read_end);
+    int64_t plane = g->offset[0];
+    g->begin = 0, g->end = g->pixels;
+    for (int64_t i = 0; i < s->h.window; i++) {
+        int64_t first = g->q + s->fold * i, last = first + g->pixels - 1;
+        bool zeros = first >= read_end || (width->pad_mode == FC_PAD_ZEROS && (first >= x_end || last < width->pad_before));
+        g->offset[i] = plane == OUTSIDE || zeros ? OUTSIDE : plane + s->fold * i * x->stride[4];
+        if (!zeros && (first < width->pad_before || last >= x_end))
+            g->end = 0;
     }
 }
 
-/* Rows of one segment for one channel: in x itself, or in the stage, where `real` and dense. */
-typedef struct window_rows {
-    const stor *x[WINDOW]; /* pixel 0 of the row's x */
-    const real *staged[WINDOW]; /* pixel `begin` of the segment */
-} window_rows;
+/* Where the pixels of a segment lie for one slice. */
+static void resolve_rows(const fc_part *part, const shape *s, const fc_tensor *x, slice at, segment *g) {
+    const fc_axis *axis = part->axis, *width = &axis[2];
+    int64_t d = fc_axis_source(&axis[0], g->d * axis[0].stride + at.d * axis[0].dilation);
+    int64_t shift_h = first_tap(&s->h, at.h) * s->h.dilation, shift_w = first_tap(&s->w, at.w) * s->w.dilation;
+    if (s->fold > 0) {
+        g->q = g->out_w + shift_h * s->fold;
+        g->offset[0] = d < 0 ? OUTSIDE : d * x->stride[2];
+        resolve_folded(part, s, x, g);
+        return;
+    }
+    for (int64_t i = 0; i < s->h.window; i++) {
+        int64_t h = source_of(&axis[1], g->out_h * axis[1].stride + shift_h + i * s->h.lattice);
+        g->offset[i] = d < 0 || h < 0 ? OUTSIDE : d * x->stride[2] + h * x->stride[3];
+    }
+    g->q = g->out_w * width->stride + shift_w;
+    int64_t begin = width->pad_before - g->q;
+    int64_t end = smaller(width->in + width->pad_before, coordinate_end(width)) - g->q;
+    g->end = end < 0 ? 0 : smaller(divide_up(end, s->w.lattice), g->pixels);
+    g->begin = begin < 0 ? 0 : smaller(divide_up(begin, s->w.lattice), g->end);
+}
+
+/* Pixel `pixel` of window row `i` of one channel, through the padding's map; NULL for a zero. */
+FC_INLINE const stor *pixel_at(const fc_part *part, const shape *s, const fc_tensor *x, const segment *g,
+                               const stor *channel, int64_t i, int64_t pixel) {
+    if (g->offset[i] == OUTSIDE)
+        return NULL;
+    int64_t below = s->fold * i, source = source_of(&part->axis[2], g->q + below + pixel * s->w.lattice);
+    return source < 0 ? NULL : channel + g->offset[i] + (source - below) * x->stride[4];
+}
 
 /* Transforms VL (or n) pixels along height. */
 FC_INLINE void column_step(const int tall, const vec d[WINDOW], vec t[WINDOW]) {
@@ -74,21 +104,19 @@ enum { COPY_PITCH = WINDOW * LINE_PITCH };
 #define EVERY_COPY(k, wide) for (int k = 0; k < ((wide) ? COPIES : 1); k++)
 
 /* Padding columns: zeros, or the transform of the column that the padding mode reads. */
-FC_INLINE void put_padding(const int tall, const int wide, const fc_part *part, const fc_tensor *x,
+FC_INLINE void put_padding(const int tall, const int wide, const fc_part *part, const shape *s, const fc_tensor *x,
                            const segment *g, const stor *channel, real *to, int64_t begin, int64_t end) {
-    const fc_axis *width = &part->axis[2];
     for (int64_t pixel = begin; pixel < end; pixel++) {
-        int64_t source = source_of(width, g->first + pixel);
-        vec d[WINDOW], t[WINDOW];
-        if (source < 0) {
+        if (s->fold == 0 && source_of(&part->axis[2], g->q + pixel * s->w.lattice) < 0) {
             for (int i = 0; i < (tall ? WINDOW : 1); i++)
                 EVERY_COPY(k, wide) to[i * LINE_PITCH + pixel + k * COPY_PITCH] = 0;
             continue;
         }
-        for (int i = 0; i < (tall ? WINDOW : 1); i++)
-            d[i] = g->offset[i] == OUTSIDE
-                       ? v_zero()
-                       : v_loadsn(channel + g->offset[i] + source * x->stride[4], 1);
+        vec d[WINDOW], t[WINDOW];
+        for (int i = 0; i < (tall ? WINDOW : 1); i++) {
+            const stor *from = pixel_at(part, s, x, g, channel, i, pixel);
+            d[i] = from == NULL ? v_zero() : v_loadsn(from, 1);
+        }
         column_step(tall, d, t);
         for (int i = 0; i < (tall ? WINDOW : 1); i++)
             EVERY_COPY(k, wide) v_storen(to + i * LINE_PITCH + pixel + k * COPY_PITCH, t[i], 1);
@@ -97,20 +125,20 @@ FC_INLINE void put_padding(const int tall, const int wide, const fc_part *part, 
 
 /* One segment of one channel, from x or the stage into the lines. Full vectors are stored past its end:
  * the next segment, or nobody, owns what lies there. */
-FC_INLINE void fill_lines(const int tall, const int wide, const int staged, const fc_part *part, const fc_tensor *x,
-                          const segment *g, const stor *channel, const real *stage, int64_t stage_pitch,
-                          const stor *zeros, real *to) {
+FC_INLINE void fill_lines(const int tall, const int wide, const int staged, const fc_part *part, const shape *s,
+                          const fc_tensor *x, const segment *g, const stor *channel, const real *stage,
+                          int64_t stage_pitch, const stor *zeros, real *to) {
     real halo[COPIES][WINDOW][HALO]; /* of copy k, the pixels that the k tiles before reach into */
     if (wide)
         for (int i = 0; i < (tall ? WINDOW : 1); i++)
             UNROLL for (int k = 1; k < COPIES; k++)
                 memcpy(halo[k][i], to + i * LINE_PITCH + k * COPY_PITCH, HALO_OF(k) * sizeof(real));
-    put_padding(tall, wide, part, x, g, channel, to, 0, g->begin);
+    put_padding(tall, wide, part, s, x, g, channel, to, 0, g->begin);
     const stor *row[WINDOW];
+    int64_t first = g->q + g->begin * s->w.lattice - part->axis[2].pad_before; /* of x inside */
     if (!staged)
         for (int i = 0; i < (tall ? WINDOW : 1); i++)
-            row[i] = g->offset[i] == OUTSIDE ? zeros
-                                             : channel + g->offset[i] + g->first + g->begin - part->axis[2].pad_before;
+            row[i] = g->offset[i] == OUTSIDE ? zeros : channel + g->offset[i] + first;
     int64_t inside = g->end - g->begin;
     uintptr_t ahead = (uintptr_t)x->stride[1] * sizeof(stor);
     for (int64_t at = 0; at < inside; at += VL) {
@@ -129,7 +157,7 @@ FC_INLINE void fill_lines(const int tall, const int wide, const int staged, cons
         for (int i = 0; i < (tall ? WINDOW : 1); i++)
             EVERY_COPY(k, wide) v_store(line + i * LINE_PITCH + k * COPY_PITCH, t[i]);
     }
-    put_padding(tall, wide, part, x, g, channel, to, g->end, g->pixels);
+    put_padding(tall, wide, part, s, x, g, channel, to, g->end, g->pixels);
     if (wide)
         for (int i = 0; i < (tall ? WINDOW : 1); i++)
             UNROLL for (int k = 1; k < COPIES; k++)
@@ -158,22 +186,59 @@ FC_INLINE void split_lines(const int tall, const int wide, int64_t vecs, int64_t
         }
 }
 
+/* n <= VL pixels 2 elements apart; nothing is read past the last. */
+FC_INLINE vec pixels_by_two(const stor *from, int64_t n) {
+    int64_t left = 2 * n - 1;
+    vec low = left >= VL ? v_loads(from) : v_loadsn(from, left), even, odd;
+    vec high = left >= 2 * VL ? v_loads(from + VL) : left > VL ? v_loadsn(from + VL, left - VL) : v_zero();
+    v_deinterleave(low, high, &even, &odd);
+    return even;
+}
+
+/* The same 4 elements apart. */
+FC_INLINE vec pixels_by_four(const stor *from, int64_t n) {
+    int64_t half = VL / 2; /* pixels of two vectors */
+    vec low = pixels_by_two(from, smaller(2 * n - 1, VL));
+    vec high = n > half ? pixels_by_two(from + 2 * VL, 2 * (n - half) - 1) : v_zero(), even, odd;
+    v_deinterleave(low, high, &even, &odd);
+    return even;
+}
+
+/* `count` pixels `step` elements apart. */
+FC_INLINE void gather_pixels(const stor *from, int64_t step, int64_t count, real *to) {
+    if (step != 2 && step != 4) {
+        for (int64_t p = 0; p < count; p++)
+            to[p] = s_load(from + p * step);
+        return;
+    }
+    for (int64_t p = 0; p < count; p += VL, from += VL * step) {
+        int64_t n = smaller(count - p, VL);
+        vec pixels = step == 2 ? pixels_by_two(from, n) : pixels_by_four(from, n);
+        if (n == VL)
+            v_store(to + p, pixels);
+        else
+            v_storen(to + p, pixels, n);
+    }
+}
+
 /* Makes the rows of one segment dense for `channels` channels. */
 static void fill_stage(const fc_part *part, const shape *s, const fc_tensor *x, const segment *g, const stor *block,
                        int64_t channels, real *stage, int64_t channel_pitch, int64_t row_pitch) {
-    int64_t skip = g->first + g->begin - part->axis[2].pad_before, count = g->end - g->begin;
-    for (int64_t i = 0; i < s->window_h; i++) {
+    int64_t count = g->end - g->begin, step = x->stride[4] * s->w.lattice;
+    int64_t skip = g->q + g->begin * s->w.lattice - part->axis[2].pad_before;
+    if (count == 0)
+        return;
+    for (int64_t i = 0; i < s->h.window; i++) {
         const stor *from = block + g->offset[i] + skip * x->stride[4];
         real *to = stage + i * row_pitch;
         if (g->offset[i] == OUTSIDE)
             for (int64_t c = 0; c < channels; c++)
                 memset(to + c * channel_pitch, 0, (size_t)count * sizeof(real));
         else if (x->stride[1] == 1)
-            fc_transpose_x(from, x->stride[4], count, channels, to, channel_pitch);
+            fc_transpose_x(from, step, count, channels, to, channel_pitch);
         else
             for (int64_t c = 0; c < channels; c++)
-                for (int64_t p = 0; p < count; p++)
-                    to[c * channel_pitch + p] = s_load(from + c * x->stride[1] + p * x->stride[4]);
+                gather_pixels(from + c * x->stride[1], step, count, to + c * channel_pitch);
     }
 }
 
@@ -189,42 +254,46 @@ typedef struct input_job {
     real *scratch;
 } input_job;
 
-/* Steps [begin, end), whole channels, of one panel. */
-FC_INLINE void transform_steps(const int tall, const int wide, const int staged, const input_job *job, int64_t begin,
-                               int64_t end) {
+/* Channels [c, c_end) of the slice that the segments are resolved for; inputs go to `to`. */
+FC_INLINE void transform_channels(const int tall, const int wide, const int staged, const input_job *job, int64_t c,
+                                  int64_t c_end, real *to) {
     const shape *s = job->s;
     const layout *l = job->l;
     real *scratch = job->scratch;
-    int64_t lanes = job->lanes, channel_pitch = l->stage_channel;
-    int64_t c_end = end / s->depth_taps;
-    for (int64_t tap = 0; tap < s->depth_taps; tap++) {
-        for (int64_t g = 0; g < job->segment_count; g++)
-            resolve_rows(job->part, s, job->x, tap, &job->segments[g]);
-        for (int64_t c = begin / s->depth_taps, block = c; c < c_end; c++) {
-            if (staged && (c - block) % VL == 0) {
-                block = c;
-                for (int64_t g = 0; g < job->segment_count; g++)
-                    fill_stage(job->part, s, job->x, &job->segments[g], job->group + c * job->x->stride[1],
-                               smaller(VL, c_end - c),
-                               scratch + l->stage + job->segments[g].lane * s->window_w, channel_pitch,
-                               l->stage_pitch);
-            }
-            const real *stage = scratch + l->stage + (c - block) * channel_pitch;
-            for (int64_t g = 0; g < job->segment_count; g++) {
-                int64_t lane = job->segments[g].lane;
-                fill_lines(tall, wide, staged, job->part, job->x, &job->segments[g],
-                           job->group + c * job->x->stride[1], stage + lane * s->window_w, l->stage_pitch,
-                           (const stor *)(scratch + l->zeros), scratch + l->lines + lane * s->step_w);
-            }
-            split_lines(tall, wide, job->vecs, lanes, scratch + l->lines,
-                        scratch + l->inputs + (c * s->depth_taps + tap - begin) * lanes, l->input_stride);
+    for (int64_t first = c; c < c_end; c++, to += job->lanes) {
+        int64_t staged_at = (c - first) % VL;
+        const stor *channel = job->group + c * job->x->stride[1];
+        for (int64_t k = 0; staged && staged_at == 0 && k < job->segment_count; k++)
+            fill_stage(job->part, s, job->x, &job->segments[k], channel, smaller(VL, c_end - c),
+                       scratch + l->stage + job->segments[k].lane * s->w.window, l->stage_channel, l->stage_pitch);
+        const real *stage = scratch + l->stage + staged_at * l->stage_channel;
+        for (int64_t k = 0; k < job->segment_count; k++) {
+            int64_t lane = job->segments[k].lane;
+            fill_lines(tall, wide, staged, job->part, s, job->x, &job->segments[k], channel,
+                       stage + lane * s->w.window, l->stage_pitch, (const stor *)(scratch + l->zeros),
+                       scratch + l->lines + lane * s->w.step);
         }
+        split_lines(tall, wide, job->vecs, job->lanes, scratch + l->lines, to, l->input_stride);
+    }
+}
+
+/* Steps [begin, end) of one panel. */
+FC_INLINE void transform_steps(const int tall, const int wide, const int staged, const input_job *job, int64_t begin,
+                               int64_t end) {
+    const shape *s = job->s;
+    real *to = job->scratch + job->l->inputs;
+    for (int64_t step = begin, next; step < end; step = next) {
+        int64_t index = step / s->channels, start = index * s->channels;
+        next = smaller(start + s->channels, end);
+        for (int64_t k = 0; k < job->segment_count; k++)
+            resolve_rows(job->part, s, job->x, slice_of(s, index), &job->segments[k]);
+        transform_channels(tall, wide, staged, job, step - start, next - start, to + (step - begin) * job->lanes);
     }
 }
 
 static void transform_input(const input_job *job, int64_t begin, int64_t end) {
-    int tall = job->s->window_h > 1, wide = job->s->window_w > 1;
-    bool dense = job->x->stride[4] == 1 || job->part->axis[2].in == 1;
+    int tall = job->s->h.window > 1, wide = job->s->w.window > 1;
+    bool dense = job->x->stride[4] * job->s->w.lattice == 1 || job->part->axis[2].in == 1;
     if (tall && wide && dense)
         transform_steps(1, 1, 0, job, begin, end);
     else if (tall && wide)

@@ -76,28 +76,27 @@ static quick quick_of(const output_job *job, int64_t channel) {
     return (quick){true, bias ? bias[channel] : (real)-0.0, job->bounds.low, job->bounds.high};
 }
 
-/* The window of one tile for one channel and depth tap. */
+/* The window of one tile for one channel and slice. */
 static void load_window(const output_job *job, const segment *g, int64_t tile, const stor *channel, real *window) {
     const shape *s = job->in->s;
-    const fc_axis *width = &job->in->part->axis[2];
-    for (int64_t i = 0; i < s->window_h; i++)
-        for (int64_t j = 0; j < s->window_w; j++) {
-            int64_t w = source_of(width, g->first + tile * s->step_w + j);
-            window[i * s->window_w + j] =
-                w < 0 || g->offset[i] == OUTSIDE ? 0 : s_load(channel + g->offset[i] + w * job->in->x->stride[4]);
+    for (int64_t i = 0; i < s->h.window; i++)
+        for (int64_t j = 0; j < s->w.window; j++) {
+            const stor *from = pixel_at(job->in->part, s, job->in->x, g, channel, i, tile * s->w.step + j);
+            window[i * s->w.window + j] = from == NULL ? 0 : s_load(from);
         }
 }
 
-/* Adds one window's part to all outputs of the tile. */
-static void add_window(const shape *s, int64_t taps_h, int64_t taps_w, const real *window, const real *weights,
-                       int64_t rows, real sums[][FINISH_ROWS]) {
-    for (int64_t i = 0; i < s->step_h; i++)
-        for (int64_t j = 0; j < s->step_w; j++) {
-            real *to = sums[i * s->step_w + j];
+/* Adds one window's part to all outputs of the tile: of a piece's taps those that there are. */
+static void add_window(const shape *s, slice at, const real *window, const real *weights, int64_t rows,
+                       real sums[][FINISH_ROWS]) {
+    int64_t taps_h = tap_count(&s->h, at.h), taps_w = tap_count(&s->w, at.w);
+    for (int64_t i = 0; i < s->h.step; i++)
+        for (int64_t j = 0; j < s->w.step; j++) {
+            real *to = sums[i * s->w.step + j];
             for (int64_t kh = 0; kh < taps_h; kh++)
                 for (int64_t kw = 0; kw < taps_w; kw++) {
-                    real value = window[(i + kh) * s->window_w + j + kw];
-                    const real *w = weights + (kh * taps_w + kw) * PANEL_ROWS;
+                    real value = window[(i + kh) * s->w.window + j + kw];
+                    const real *w = weights + (kh * s->w.taps + kw) * PANEL_ROWS;
                     for (int64_t r = 0; r < rows; r++)
                         to[r] += w[r] * value;
                 }
@@ -107,28 +106,26 @@ static void add_window(const shape *s, int64_t taps_h, int64_t taps_w, const rea
 /* Sums lane `lane` of the rows from `row` on, all of one panel, directly into the finished lines. */
 static void sum_directly(const output_job *job, int64_t lane, int64_t row, int64_t rows, real *finished) {
     const input_job *in = job->in;
-    const fc_part *part = in->part;
     const shape *s = in->s;
     segment *g = in->segments;
     while (lane >= g->lane + g->tiles)
         g++;
-    int64_t taps_h = part->axis[1].kernel, taps_w = part->axis[2].kernel;
-    const real *weights = job->given + row / PANEL_ROWS * PANEL_ROWS * part->reduction + row % PANEL_ROWS;
+    const real *weights = job->given + row / PANEL_ROWS * PANEL_ROWS * s->steps * s->taps + row % PANEL_ROWS;
     real sums[OUT_TILE * OUT_TILE][FINISH_ROWS] = {{0}}, window[WINDOW * WINDOW];
-    for (int64_t tap = 0; tap < s->depth_taps; tap++) {
-        resolve_rows(part, s, in->x, tap, g);
-        for (int64_t c = 0; c < part->group_in_ch; c++) {
+    for (int64_t index = 0; index < s->slices; index++) {
+        slice at = slice_of(s, index);
+        resolve_rows(in->part, s, in->x, at, g);
+        for (int64_t c = 0; c < s->channels; c++, weights += s->taps * PANEL_ROWS) {
             load_window(job, g, lane - g->lane, in->group + c * in->x->stride[1], window);
-            add_window(s, taps_h, taps_w, window, weights + (c * s->depth_taps + tap) * s->taps * PANEL_ROWS, rows,
-                       sums);
+            add_window(s, at, window, weights, rows, sums);
         }
     }
     for (int64_t r = 0; r < rows; r++) {
-        quick q = quick_of(job, job->group * part->group_out_ch + row + r);
-        for (int64_t i = 0; i < s->step_h; i++)
-            for (int64_t j = 0; j < s->step_w; j++) {
-                vec sum = apply_quick(&q, v_set1(sums[i * s->step_w + j][r]));
-                v_storen(finished + (r * OUT_TILE + i) * FINISHED_PITCH + lane * s->step_w + j, sum, 1);
+        quick q = quick_of(job, job->group * in->part->group_out_ch + row + r);
+        for (int64_t i = 0; i < s->h.step; i++)
+            for (int64_t j = 0; j < s->w.step; j++) {
+                vec sum = apply_quick(&q, v_set1(sums[i * s->w.step + j][r]));
+                v_storen(finished + (r * OUT_TILE + i) * FINISHED_PITCH + lane * s->w.step + j, sum, 1);
             }
     }
 }
@@ -142,22 +139,23 @@ FC_INLINE void copy_line(const real *from, int64_t count, stor *to) {
         v_storesn(to + i, v_loadn(from + i, count - i), count - i);
 }
 
-/* One line of `count` pixels from `pixel` on, of `rows` channels from `channel` on. */
-FC_INLINE void store_line(const output_job *job, int64_t channel, int64_t rows, fc_pixel pixel, int64_t count,
-                          const real *line) {
+/* One line of `count` pixels `apart` of each other from `pixel` on, of `rows` channels from `channel` on. */
+FC_INLINE void store_line(const output_job *job, int64_t channel, int64_t rows, fc_pixel pixel, int64_t apart,
+                          int64_t count, const real *line) {
     const fc_problem *p = &job->in->part->problem;
     const fc_tensor *out = &job->call->tensors.out, *residual = &job->call->tensors.residual;
     const real *bias = job->call->tensors.bias ? (const real *)job->call->tensors.bias + channel : NULL;
     stor *to = (stor *)out->data + fc_tensor_offset(out, job->n, channel, pixel);
     const stor *add =
         residual->data ? (const stor *)residual->data + fc_tensor_offset(residual, job->n, channel, pixel) : NULL;
-    if (job->quick && out->stride[4] == 1) {
+    int64_t out_step = apart * out->stride[4], residual_step = apart * residual->stride[4];
+    if (job->quick && out_step == 1) {
         for (int64_t r = 0; r < rows; r++)
             copy_line(line + r * OUT_TILE * FINISHED_PITCH, count, to + r * out->stride[1]);
-    } else if (out->stride[1] == 1 && out->stride[4] != 1) {
+    } else if (out->stride[1] == 1 && out_step != 1) {
 #if !FC_IS_NARROW
         if (job->quick) {
-            fc_transpose_sums(line, OUT_TILE * FINISHED_PITCH, rows, count, to, out->stride[4]);
+            fc_transpose_sums(line, OUT_TILE * FINISHED_PITCH, rows, count, to, out_step);
             return;
         }
 #endif
@@ -165,12 +163,12 @@ FC_INLINE void store_line(const output_job *job, int64_t channel, int64_t rows, 
         fc_transpose_sums(line, OUT_TILE * FINISHED_PITCH, rows, count, turned, FINISH_ROWS);
         for (int64_t i = 0; i < count; i++)
             fc_finish(p, turned + i * FINISH_ROWS, rows, job->quick ? NULL : bias, 1,
-                      add ? add + i * residual->stride[4] : NULL, residual->stride[1], to + i * out->stride[4], 1);
+                      add ? add + i * residual_step : NULL, residual->stride[1], to + i * out_step, 1);
     } else {
         for (int64_t r = 0; r < rows; r++)
             fc_finish(p, line + r * OUT_TILE * FINISHED_PITCH, count, bias && !job->quick ? bias + r : NULL, 0,
-                      add ? add + r * residual->stride[1] : NULL, residual->stride[4], to + r * out->stride[1],
-                      out->stride[4]);
+                      add ? add + r * residual->stride[1] : NULL, residual_step, to + r * out->stride[1],
+                      out_step);
     }
 }
 
@@ -179,13 +177,21 @@ static void store_rows(const output_job *job, int64_t row, int64_t rows, const r
     const input_job *in = job->in;
     const shape *s = in->s;
     const fc_axis *axis = in->part->axis;
+    int64_t channel = job->group * in->part->group_out_ch + row;
     for (int64_t k = 0; k < in->segment_count; k++) {
         const segment *g = &in->segments[k];
-        int64_t top = g->tile_row * s->step_h;
-        int64_t count = smaller(g->tiles * s->step_w, axis[2].out - g->first);
-        for (int64_t i = 0; i < smaller(s->step_h, axis[1].out - top); i++)
-            store_line(job, job->group * in->part->group_out_ch + row, rows, (fc_pixel){g->d, top + i, g->first}, count,
-                       finished + i * FINISHED_PITCH + g->lane * s->step_w);
+        fc_pixel pixel = {g->d, g->out_h, g->out_w};
+        for (int64_t i = 0; i < s->h.step && pixel.h < axis[1].out; i++) {
+            int64_t count = s->fold > 0 ? smaller(g->tiles, larger(axis[2].out - pixel.w, 0))
+                                        : outputs_of(&s->w, g->out_w, g->tiles, axis[2].out);
+            if (count > 0)
+                store_line(job, channel, rows, pixel, s->w.apart, count,
+                           finished + i * FINISHED_PITCH + g->lane * s->w.step);
+            if (s->fold > 0)
+                pixel.w += s->fold;
+            else
+                pixel.h += s->h.apart;
+        }
     }
 }
 
@@ -214,9 +220,9 @@ static void finish_rows(const output_job *job, const real *sums, int64_t row, in
         const real *from = sums + r * s->products * PANEL_LANES;
         real *to = finished + r * OUT_TILE * FINISHED_PITCH;
         quick q = quick_of(job, job->group * job->in->part->group_out_ch + row + r);
-        if (s->window_h > 1 && s->window_w > 1)
+        if (s->h.window > 1 && s->w.window > 1)
             any |= finish_row(1, 1, job->in->vecs, &q, from, to, bad);
-        else if (s->window_h > 1)
+        else if (s->h.window > 1)
             any |= finish_row(1, 0, job->in->vecs, &q, from, to, bad);
         else
             any |= finish_row(0, 1, job->in->vecs, &q, from, to, bad);

@@ -2,7 +2,11 @@
  *
  * Tiles of an image are numbered along width, height, depth. A panel is up to TILE_VECS vectors of tiles, lanes
  * over tiles, wrapping from one row of tiles to the next. A step of the reduction is one input channel at one
- * depth tap. Everything counts elements of `real`.
+ * slice: a depth tap of a piece of the kernel (tiling.h); channels of a slice follow one another. Everything counts
+ * elements of `real`.
+ *
+ * Along one axis of high dilation a tile's outputs lie far apart and its neighbours in the next residue classes: x is
+ * then folded into rows of `dilation` pixels, whose height is transformed.
  */
 #ifndef FC_WINOGRAD_SHAPE_H
 #define FC_WINOGRAD_SHAPE_H
@@ -10,7 +14,7 @@
 #include "kernels/common/epilogue.h"
 #include "kernels/common/integers.h"
 #include "kernels/common/transpose.h"
-#include "kernels/winograd/tile.h"
+#include "kernels/winograd/tiling.h"
 
 /* The register tile: ROWS out channels times VECS vectors of tiles. Weights come in panels of a vector of channels. */
 #define ROWS (TILE_ROWS == 8 ? 8 : 4)
@@ -35,43 +39,79 @@ enum { FINISH_ROWS = PANEL_ROWS }; /* out channels transformed back together, at
 enum { LINE_PITCH = PANEL_LANES * OUT_TILE + 3 * VL, FINISHED_PITCH = PANEL_LANES * OUT_TILE + VL };
 
 
+enum { FOLD_FROM = 4 }; /* shorter rows are not worth their bookkeeping */
+
 typedef struct shape {
-    int64_t step_h, step_w, window_h, window_w; /* outputs and inputs of a tile */
-    int64_t products;                           /* per tile, channel pair */
-    int64_t tile_rows, tile_cols, tiles;
+    tiling h, w;
+    int64_t fold;     /* pixels of a row of folded x, or 0 */
+    int64_t products; /* per tile, channel pair */
+    int64_t tiles;
     int64_t vectors, rest, panels, most_lanes; /* panels share the full vectors; the last has the rest too */
-    int64_t taps, depth_taps, steps;
+    int64_t taps, channels, slices, steps;     /* taps of one step */
     int64_t chunk; /* steps summed from zero before they are added to the rest */
 } shape;
 
+/* Whether the only axis is dilated so far that rows of its residue classes fill vectors. */
+static bool folds(const fc_part *part) {
+    const fc_axis *height = &part->axis[1], *width = &part->axis[2];
+    bool flat = height->in == 1 && height->out == 1 && height->kernel == 1 && height->pad_before == 0;
+    return flat && width->stride == 1 && width->dilation >= FOLD_FROM && width->kernel >= TAPS;
+}
+
 static shape shape_of(const fc_part *part) {
     const fc_axis *axis = part->axis;
-    shape s = {.step_h = 1, .step_w = 1, .window_h = 1, .window_w = 1};
-    if (axis[1].kernel == TAPS)
-        s.step_h = OUT_TILE, s.window_h = WINDOW;
-    if (axis[2].kernel == TAPS)
-        s.step_w = OUT_TILE, s.window_w = WINDOW;
-    s.products = s.window_h * s.window_w;
-    s.tile_rows = divide_up(axis[1].out, s.step_h);
-    s.tile_cols = divide_up(axis[2].out, s.step_w);
-    s.tiles = axis[0].out * s.tile_rows * s.tile_cols;
+    shape s = {.fold = 0};
+    if (folds(part)) {
+        s.fold = axis[2].dilation;
+        s.h = tiling_of(axis[2].kernel, 1, 1, divide_up(axis[2].out, s.fold));
+        s.w = tiling_of(1, 1, 1, smaller(s.fold, axis[2].out));
+    } else {
+        s.h = tiling_of(axis[1].kernel, axis[1].stride, axis[1].dilation, axis[1].out);
+        s.w = tiling_of(axis[2].kernel, axis[2].stride, axis[2].dilation, axis[2].out);
+    }
+    s.products = s.h.window * s.w.window;
+    s.tiles = axis[0].out * s.h.classes * s.h.tiles * s.w.classes * s.w.tiles;
     s.vectors = s.tiles / VL;
     s.rest = s.tiles % VL;
     if (s.rest > MOST_REST)
         s.vectors++, s.rest = 0;
     s.panels = s.vectors > VECS ? divide_up(s.vectors, VECS) : s.tiles > 0;
     s.most_lanes = s.panels > 0 ? (divide_up(s.vectors, s.panels) + (s.rest > 0)) * VL : VL;
-    s.taps = axis[1].kernel * axis[2].kernel;
-    s.depth_taps = axis[0].kernel;
-    s.steps = part->group_in_ch * s.depth_taps;
-    int64_t chunks = divide_up(s.steps, CHUNK_STEPS);
-    s.chunk = divide_up(part->group_in_ch, smaller(chunks, part->group_in_ch)) * s.depth_taps;
+    s.taps = s.h.taps * s.w.taps;
+    s.channels = part->group_in_ch;
+    s.slices = s.h.pieces * s.w.pieces * axis[0].kernel;
+    s.steps = s.channels * s.slices;
+    s.chunk = s.channels < CHUNK_STEPS ? s.channels * smaller(CHUNK_STEPS / s.channels, s.slices)
+                                       : divide_up(s.channels, divide_up(s.channels, CHUNK_STEPS));
     return s;
 }
 
+/* A slice's pieces and depth tap. */
+typedef struct slice {
+    int64_t h, w, d;
+} slice;
+
+FC_INLINE slice slice_of(const shape *s, int64_t index) {
+    int64_t pieces = s->h.pieces * s->w.pieces, piece = index % pieces;
+    return (slice){piece / s->w.pieces, piece % s->w.pieces, index / pieces};
+}
+
+/* Whether a product is zero in all of steps [begin, end): the last one of a window takes a piece's last tap only. */
+static bool product_is_zero(const shape *s, int64_t product, int64_t begin, int64_t end) {
+    bool last_h = product / s->w.window == s->h.window - 1, last_w = product % s->w.window == s->w.window - 1;
+    if (s->slices == 1 || (!last_h && !last_w))
+        return false;
+    for (int64_t index = begin / s->channels; index * s->channels < end; index++) {
+        slice at = slice_of(s, index);
+        if (!(last_h && tap_count(&s->h, at.h) < s->h.taps) && !(last_w && tap_count(&s->w, at.w) < s->w.taps))
+            return false;
+    }
+    return true;
+}
+
 /* Elements of the weights as packed, and of the transformed ones. */
-static int64_t given_reals(const fc_part *part) {
-    return part->problem.groups * round_up(part->group_out_ch, PANEL_ROWS) * part->reduction;
+static int64_t given_reals(const fc_part *part, const shape *s) {
+    return part->problem.groups * round_up(part->group_out_ch, PANEL_ROWS) * s->steps * s->taps;
 }
 static int64_t transformed_reals(const fc_part *part, const shape *s) {
     return part->problem.groups * round_up(part->group_out_ch, PANEL_ROWS) * s->steps * s->products;
@@ -103,12 +143,14 @@ static int64_t take(int64_t *total, int64_t count) {
     return at;
 }
 
-/* A run of neighbouring tiles of one row of tiles, on consecutive lanes. */
+/* A run of neighbouring tiles of one row of tiles, on consecutive lanes; what follows `out_w` is that of one slice. */
 typedef struct segment {
     int64_t lane, tiles;
-    int64_t d, tile_row, tile_col;
-    int64_t first, begin, end, pixels; /* padded coordinate of the first pixel; those in x: [begin, end) of pixels */
-    int64_t offset[WINDOW]; /* of each window row in x, from the channel's start; OUTSIDE for padding */
+    int64_t d, out_h, out_w; /* the first output */
+    int64_t pixels;          /* `lattice` of the width apart */
+    int64_t q;               /* padded coordinate of the first pixel of window row 0 */
+    int64_t begin, end;      /* pixels that all window rows have in x, or are zeros */
+    int64_t offset[WINDOW];  /* of each window row's padded coordinate 0 in x, from the channel's start, or OUTSIDE */
 } segment;
 #define OUTSIDE INT64_MIN
 
@@ -122,14 +164,14 @@ static layout layout_of(const fc_part *part, const shape *s) {
     l.rest_stride = rows * MOST_REST + VL;
     l.rest = take(&l.total, s->rest > 0 ? s->products * l.rest_stride : 0);
     l.weight_stride = rows * s->chunk + VL;
-    l.weights = take(&l.total, weights_prepared(part, s) ? 0 : s->window_w * l.weight_stride);
+    l.weights = take(&l.total, weights_prepared(part, s) ? 0 : s->w.window * l.weight_stride);
     l.lines = take(&l.total, COPIES * WINDOW * LINE_PITCH);
     l.finished = take(&l.total, FINISH_ROWS * OUT_TILE * FINISHED_PITCH);
-    l.stage_pitch = s->window_w * lanes;
-    l.stage_channel = s->window_h * l.stage_pitch + VL;
+    l.stage_pitch = s->w.window * lanes;
+    l.stage_channel = s->h.window * l.stage_pitch + VL;
     l.stage = take(&l.total, VL * l.stage_channel);
     l.turned = take(&l.total, PANEL_LANES * OUT_TILE * FINISH_ROWS);
-    l.zeros = take(&l.total, s->window_w * lanes + VL);
+    l.zeros = take(&l.total, s->w.window * lanes + VL);
     l.bad = take(&l.total, lanes);
     l.segments = take(&l.total, lanes * (int64_t)(sizeof(segment) / sizeof(real)));
     return l;

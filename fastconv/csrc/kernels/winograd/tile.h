@@ -7,6 +7,7 @@
  *     two points, F(2, 3):          1
  *     four, F(4, 3) and F(2, 5):    11/16, 3/2: exact powers, and sums about three times as accurate as those of the
  *                                   usual 1 and 2
+ *     three, F(4, 2):               11/16 and, without its opposite, -2: the most exact of some 50 choices tried
  * Lavin and Gray, "Fast algorithms for convolutional neural networks" (2016); points after Barabasz et al.,
  * "Error analysis and improving the accuracy of Winograd convolution for deep neural networks" (2020).
  */
@@ -39,6 +40,46 @@ FC_INLINE void tile_weight(const vec g[TAPS], vec u[WINDOW]) {
     u[1] = v_fma(half, g[1], even);
     u[2] = v_fma(v_set1((real)-0.5), g[1], even);
     u[3] = g[2];
+}
+
+#elif OUT_TILE == 4 && TAPS == 2
+
+#define POINT_A 0.6875
+#define POINT_B (-2.0)
+
+FC_INLINE void tile_input(const vec d[WINDOW], vec t[WINDOW]) {
+    const double a = POINT_A, b = POINT_B;
+    vec minus_b = v_set1((real)-b), minus_aa = v_set1((real)(-a * a));
+    vec low = v_fma(minus_b, d[0], d[1]), middle = v_fma(minus_b, d[1], d[2]), high = v_fma(minus_b, d[2], d[3]);
+    t[0] = v_fma(minus_aa, low, high);
+    t[1] = v_fma(v_set1((real)a), middle, high);
+    t[2] = v_fma(v_set1((real)-a), middle, high);
+    t[3] = v_fma(minus_aa, d[1], d[3]);
+    t[4] = v_fma(minus_aa, middle, v_fma(minus_b, d[3], d[4]));
+}
+
+FC_INLINE void tile_output(const vec m[WINDOW], vec y[OUT_TILE]) {
+    const double a = POINT_A, b = POINT_B;
+    double scale_a = 1 / (2 * a * a * (a - b)), scale_minus_a = -1 / (2 * a * a * (a + b));
+    double scale_b = 1 / (b * (b * b - a * a));
+    UNROLL for (int i = 0; i < OUT_TILE; i++) {
+        y[i] = v_mul(v_set1((real)scale_b), m[3]);
+        if (i == 0)
+            y[i] = v_fma(v_set1((real)(1 / (a * a * b))), m[0], y[i]);
+        if (i == OUT_TILE - 1)
+            y[i] = v_fma(v_set1((real)scale_b), m[3], m[4]);
+        y[i] = v_fma(v_set1((real)scale_a), m[1], y[i]);
+        y[i] = v_fma(v_set1((real)scale_minus_a), m[2], y[i]);
+        scale_a *= a, scale_minus_a *= -a, scale_b *= b;
+    }
+}
+
+FC_INLINE void tile_weight(const vec g[TAPS], vec u[WINDOW]) {
+    u[0] = g[0];
+    u[1] = v_fma(v_set1((real)POINT_A), g[1], g[0]);
+    u[2] = v_fma(v_set1((real)-POINT_A), g[1], g[0]);
+    u[3] = v_fma(v_set1((real)POINT_B), g[1], g[0]);
+    u[4] = g[1];
 }
 
 #else

@@ -1,6 +1,7 @@
 /* The weights: as packed, and transformed.
  *
- * Packed: [group][panel of PANEL_ROWS out channels][step][tap][row], zeros in rows past the last channel. Whoever
+ * Packed: [group][panel of PANEL_ROWS out channels][step][tap][row], zeros in rows past the last channel and for taps
+ * that fill up a piece of the kernel. Whoever
  * multiplies transforms a chunk of steps for a block of panels into its scratch, one window row's products at a
  * time, which costs less than reading four times as many transformed ones from memory. Where they fit a cache,
  * pack transforms all at once, [group][product][chunk][panel][step][row]. Both are this function, so the bits are
@@ -46,9 +47,9 @@ FC_INLINE void transform_panel(const int tall, const int wide, const int i, int6
 
 FC_INLINE void transform_row(const int i, const shape *s, int64_t steps, const real *from, real *to,
                              int64_t to_stride) {
-    if (s->window_h > 1 && s->window_w > 1)
+    if (s->h.window > 1 && s->w.window > 1)
         transform_panel(1, 1, i, steps, from, to, to_stride);
-    else if (s->window_h > 1)
+    else if (s->h.window > 1)
         transform_panel(1, 0, i, steps, from, to, to_stride);
     else
         transform_panel(0, 1, i, steps, from, to, to_stride);
@@ -67,31 +68,48 @@ static void transform_weights(const shape *s, int64_t i, const real *from, int64
         break;
             ROW_CASE(0) ROW_CASE(1) ROW_CASE(2) ROW_CASE(3)
 #if OUT_TILE + TAPS > 5
-            ROW_CASE(4) ROW_CASE(5)
+            ROW_CASE(4)
+#endif
+#if OUT_TILE + TAPS > 6
+            ROW_CASE(5)
 #endif
         }
     }
 }
 
-/* One panel of `rows` out channels, as given to as packed. */
-static void pack_panel(const fc_part *part, const fc_weight_view *weight, int64_t group, int64_t row, int64_t rows,
-                       real *to) {
+/* One slice's taps of one panel: those of a channel follow one another. */
+static void pack_slice(const fc_part *part, const shape *s, slice at, const fc_weight_view *weight, const real *from,
+                       int64_t rows, real *to) {
+    /* The taps of folded x's height are those of the width. */
+    int64_t step_h = weight->stride[s->fold > 0 ? 5 : 4] * s->h.phases, step_w = weight->stride[5] * s->w.phases;
+    int64_t taps_h = tap_count(&s->h, at.h), taps_w = tap_count(&s->w, at.w);
     const int64_t *stride = weight->stride;
-    const fc_axis *axis = part->axis;
+    from += at.d * stride[3] + first_tap(&s->h, at.h) * (step_h / s->h.phases) +
+            first_tap(&s->w, at.w) * stride[5];
+    for (int64_t c = 0; c < part->group_in_ch; c++, from += stride[2], to += s->taps * PANEL_ROWS)
+        for (int64_t h = 0; h < taps_h; h++)
+            for (int64_t w = 0; w < taps_w; w++) {
+                real *tap = to + (h * s->w.taps + w) * PANEL_ROWS;
+                for (int64_t r = 0; r < rows; r++)
+                    tap[r] = from[r * stride[1] + h * step_h + w * step_w];
+            }
+}
+
+/* One panel of `rows` out channels, as given to as packed. */
+static void pack_panel(const fc_part *part, const shape *s, const fc_weight_view *weight, int64_t group, int64_t row,
+                       int64_t rows, real *to) {
+    const int64_t *stride = weight->stride;
     const real *from = (const real *)weight->data + group * stride[0] + row * stride[1];
-    int64_t plane = axis[1].kernel * axis[2].kernel;
-    if (rows < PANEL_ROWS)
-        memset(to, 0, (size_t)(part->reduction * PANEL_ROWS) * sizeof(real));
-    if (stride[5] == 1 && stride[4] == axis[2].kernel && stride[3] == plane && stride[2] == plane * axis[0].kernel) {
-        fc_transpose_sums(from, stride[1], rows, part->reduction, to, PANEL_ROWS);
+    int64_t per_slice = s->channels * s->taps, count = s->slices * per_slice;
+    bool dense = stride[5] == 1 && stride[4] == part->axis[2].kernel && stride[2] == s->taps;
+    if (rows < PANEL_ROWS || s->slices > 1)
+        memset(to, 0, (size_t)(count * PANEL_ROWS) * sizeof(real));
+    if (s->slices == 1 && dense) {
+        fc_transpose_sums(from, stride[1], rows, count, to, PANEL_ROWS);
         return;
     }
-    for (int64_t c = 0; c < part->group_in_ch; c++)
-        for (int64_t kd = 0; kd < axis[0].kernel; kd++)
-            for (int64_t kh = 0; kh < axis[1].kernel; kh++)
-                for (int64_t kw = 0; kw < axis[2].kernel; kw++, to += PANEL_ROWS)
-                    for (int64_t r = 0; r < rows; r++)
-                        to[r] = from[r * stride[1] + c * stride[2] + kd * stride[3] + kh * stride[4] + kw * stride[5]];
+    for (int64_t index = 0; index < s->slices; index++, to += per_slice * PANEL_ROWS)
+        pack_slice(part, s, slice_of(s, index), weight, from, rows, to);
 }
 
 #endif

@@ -1,5 +1,5 @@
-/* winograd_f2, winograd_f4, winograd_f2_k5: F(2, 3), F(4, 3) and F(2, 5) along height, width or both; kernels of TAPS
- * taps there.
+/* winograd_f2, winograd_f4, winograd_f2_k5, winograd_f4_k2: F(2, 3), F(4, 3), F(2, 5) and F(4, 2) along height, width or
+ * both; any kernel, stride and dilation that leaves TAPS taps in a phase of the stride, cut into pieces (tiling.h).
  *
  * Tiles of OUT_TILE outputs and OUT_TILE + TAPS - 1 inputs per axis (tile.h). A task takes a panel of tiles and a range
  * of out channels:
@@ -10,7 +10,7 @@
  * with weights that pack transformed, or that are transformed a chunk at a time (weights.h). A chunk of the reduction
  * is summed from zero and then added, as in gemm. The block's sums lie in L2 and the chunk at hand in L1; the
  * weights stream past once per panel. When the transformed inputs of all channels would outgrow the
- * scratch they are made span by span, anew for each block. A step is (in channel, depth tap).
+ * scratch they are made span by span, anew for each block. A step is (piece of the kernel, depth tap, in channel).
  * Bound: FMA throughput with many channels both in and out; shuffles and stores of the transforms
  * with few; the L3 stream of weights with few tiles.
  */
@@ -20,41 +20,38 @@
 #include "kernels/winograd/few.h"
 #include "kernels/winograd/output.h"
 
-/* F(4, 3) and F(2, 5) of a few channels are less exact than the short direct sum they replace: with this many steps
- * or more their largest error was measured below 2.2 times that of sequential sums, for normal, rectified, offset and
- * alternating inputs. The direct sum gains from inputs that are mostly zero, the transforms do not: at the bound, with
- * nine tenths zero, F(4, 3) reached 5.5 times (3.2 from 128 steps on) and F(2, 5) 3.1. F(2, 3) needs no bound. */
-enum {
-    EXACT_STEPS = WINDOW == 4 ? 1 : TAPS == 3 ? 64 : 32,
-    EXACT_STEPS_ONE_AXIS = WINDOW == 4 ? 1 : 16,
-};
+/* The transforms round more than a short direct sum does: sums of this many products or more had at most 2.8 times the
+ * largest error of sequential ones along two axes and 3.1 times along one, for normal, rectified, offset and
+ * alternating inputs, over strides, dilations and kernels of 2 to 15 taps. The direct sum gains from inputs that are
+ * mostly zero, the transforms do not: with nine tenths zero F(4, 3) reached 6 times at the bound, F(2, 5) 3.1. F(4, 2)
+ * passed 4 times with 288 products in float64 and with 400 of smooth images. F(2, 3) needs no bound. */
+#if OUT_TILE == 2 && TAPS == 3
+#define EXACT_PRODUCTS 1
+#define EXACT_PRODUCTS_ONE_AXIS 1
+#elif TAPS == 3
+#define EXACT_PRODUCTS 576
+#define EXACT_PRODUCTS_ONE_AXIS 48
+#elif TAPS == 5
+#define EXACT_PRODUCTS 800
+#define EXACT_PRODUCTS_ONE_AXIS 80
+#else
+#define EXACT_PRODUCTS 800
+#define EXACT_PRODUCTS_ONE_AXIS 96
+#endif
 
 static const char *rejects(const fc_part *part) {
     const fc_problem *p = &part->problem;
     if (p->operation > FC_CONV_TRANSPOSED)
         return "only plain and transposed convolutions";
-    int tapped = 0;
-    for (int i = 1; i < FC_MAX_SPATIAL; i++) {
-        const fc_axis *axis = &part->axis[i];
-        if (axis->stride != 1)
-            return "stride above 1";
-        if (axis->kernel == TAPS && axis->dilation == 1)
-            tapped++;
-        else if (axis->kernel != 1)
-            return axis->kernel == TAPS
-                       ? "dilation above 1"
-                       : "kernel height and width must be " FC_TEXT(TAPS) ", or " FC_TEXT(TAPS) " and 1";
-    }
-    if (tapped == 0 || part->taps == 0)
-        return "no axis has a kernel of " FC_TEXT(TAPS);
+    shape s = shape_of(part);
+    if (part->taps == 0 || s.products == 1)
+        return "no axis has a kernel of " FC_TEXT(TAPS) " taps, in one of the stride's phases";
     if (p->weights_unsafe)
         return "weights hold NaN, infinity or values near overflow";
-    int64_t exact = tapped == 2 ? EXACT_STEPS : EXACT_STEPS_ONE_AXIS;
-    if (p->precision == FC_PRECISION_HIGHEST && !FC_IS_NARROW && part->group_in_ch * part->axis[0].kernel < exact)
-        return TAPS == 3 ? "fewer than 64 in channels per group, 16 along one axis: the error could pass what "
-                           "'highest' promises"
-                         : "fewer than 32 in channels per group, 16 along one axis: the error could pass what "
-                           "'highest' promises";
+    int64_t exact = s.h.window > 1 && s.w.window > 1 ? EXACT_PRODUCTS : EXACT_PRODUCTS_ONE_AXIS;
+    if (p->precision == FC_PRECISION_HIGHEST && !FC_IS_NARROW && part->reduction < exact)
+        return "an output sums fewer products than " FC_TEXT(EXACT_PRODUCTS) " along two axes or " FC_TEXT(EXACT_PRODUCTS_ONE_AXIS)
+               " along one: the error could pass what 'highest' promises";
     return NULL;
 }
 
@@ -73,8 +70,23 @@ static void prepare(fc_part *part, const fc_machine *machine) {
 #define INPUT_CYCLES (OUT_TILE == 2 && TAPS == 3 ? 14.0 : 11.0)
 #define OUTPUT_CYCLES 8.0
 #define WEIGHT_CYCLES 6.5
-/* Of a row of tiles that fills no vector: copies of its pixels, its padding, and a vector all the same. */
+/* Of a row of tiles that fills no vector: copies of its pixels, its padding, and a vector all the same. Of a pixel
+ * copied to the stage, and of one stored apart from the next. */
 #define ROW_CYCLES 80.0
+#define STAGE_CYCLES(step) ((step) == 2 || (step) == 4 ? 0.5 : 1.5)
+#define SCATTER_CYCLES 1.5
+
+/* Products that are multiplied, those known to be zero left out, on average over the slices. */
+static double products_multiplied(const shape *s) {
+    double full[2] = {0, 0};
+    const tiling *axis[2] = {&s->h, &s->w};
+    for (int i = 0; i < 2; i++) {
+        for (int64_t piece = 0; piece < axis[i]->pieces; piece++)
+            full[i] += (double)(axis[i]->window - (tap_count(axis[i], piece) < axis[i]->taps));
+        full[i] /= (double)axis[i]->pieces;
+    }
+    return s->channels < CHUNK_STEPS ? (double)s->products : full[0] * full[1];
+}
 
 /* Cycles of the products for one step of one row of the transformed weights' matrix and all products. */
 static double multiply_cycles(const shape *s, double rows) {
@@ -82,22 +94,34 @@ static double multiply_cycles(const shape *s, double rows) {
     double rest = s->rest > 0 ? (1.2 + 0.65 * (double)s->rest) * rows / VL : 0;
     if (tiles_are_few(s))
         rest = (1.9 + 0.65 * (double)s->rest) * rows / VL;
-    return (double)s->products * (full + rest);
+    return (tiles_are_few(s) ? (double)s->products : products_multiplied(s)) * (full + rest);
+}
+
+/* Cycles of one step's inputs and of one row's outputs, for all tiles. */
+static double input_cycles(const fc_part *part, const shape *s) {
+    double vectors = (double)(s->vectors + (s->rest > 0)), segments = (double)s->tiles / (double)s->w.tiles;
+    double products = (double)s->products, pixels = (double)(s->tiles * s->w.step) + 2 * segments;
+    double cycles = products * vectors * INPUT_CYCLES + (segments > vectors ? segments - vectors : 0) * ROW_CYCLES;
+    if (part->problem.x_channels_last)
+        cycles += products * vectors * 7;
+    else if (s->w.lattice > 1)
+        cycles += pixels * (double)s->h.window * STAGE_CYCLES(s->w.lattice);
+    return cycles;
+}
+
+static double output_cycles(const fc_part *part, const shape *s) {
+    double vectors = (double)(s->vectors + (s->rest > 0)), products = (double)s->products;
+    double scattered = s->w.apart > 1 && !part->problem.out_channels_last ? (double)part->out_pixels : 0;
+    return products * vectors * (OUTPUT_CYCLES + (part->problem.out_channels_last ? 1 : 0)) + scattered * SCATTER_CYCLES;
 }
 
 static double seconds(const fc_part *part, const fc_machine *machine) {
     shape s = shape_of(part);
-    const fc_problem *p = &part->problem;
-    double groups = (double)p->groups, steps = (double)s.steps, products = (double)s.products;
+    double groups = (double)part->problem.groups, steps = (double)s.steps, products = (double)s.products;
     double vectors = (double)(s.vectors + (s.rest > 0)), panels = (double)s.panels;
     double rows = (double)round_up(part->group_out_ch, 4);
-    double cycles = steps * multiply_cycles(&s, rows);
+    double cycles = steps * (multiply_cycles(&s, rows) + input_cycles(part, &s)) + rows * output_cycles(part, &s);
     cycles += products * vectors * rows * (double)divide_up(s.steps, s.chunk) * 1.5; /* chunks added up */
-    cycles += products * vectors * steps * (INPUT_CYCLES + (p->x_channels_last ? 7 : 0));
-    double short_rows = (double)(part->axis[0].out * s.tile_rows) - vectors;
-    if (short_rows > 0)
-        cycles += short_rows * steps * ROW_CYCLES;
-    cycles += products * vectors * rows * (OUTPUT_CYCLES + (p->out_channels_last ? 1 : 0));
     double bytes = 0;
     if (weights_prepared(part, &s)) /* every panel of tiles reads all weights of its group, for the most part ahead */
         bytes = products * rows * steps * sizeof(real);
@@ -112,7 +136,7 @@ static double seconds(const fc_part *part, const fc_machine *machine) {
 
 static size_t packed_bytes(const fc_part *part) {
     shape s = shape_of(part);
-    int64_t reals = given_reals(part) + (weights_prepared(part, &s) ? transformed_reals(part, &s) : 0);
+    int64_t reals = given_reals(part, &s) + (weights_prepared(part, &s) ? transformed_reals(part, &s) : 0);
     return (size_t)reals * sizeof(real);
 }
 
@@ -120,17 +144,17 @@ static void pack(const fc_part *part, const fc_weight_view *weight, const fc_wei
     (void)pointwise;
     shape s = shape_of(part);
     int64_t padded = round_up(part->group_out_ch, PANEL_ROWS), panels = padded / PANEL_ROWS;
-    real *given = packed, *transformed = given + given_reals(part);
-    for (int64_t g = 0; g < part->problem.groups; g++, given += padded * part->reduction) {
+    real *given = packed, *transformed = given + given_reals(part, &s);
+    for (int64_t g = 0; g < part->problem.groups; g++, given += padded * s.steps * s.taps) {
         for (int64_t row = 0; row < part->group_out_ch; row += PANEL_ROWS)
-            pack_panel(part, weight, g, row, smaller(PANEL_ROWS, part->group_out_ch - row),
-                       given + row * part->reduction);
+            pack_panel(part, &s, weight, g, row, smaller(PANEL_ROWS, part->group_out_ch - row),
+                       given + row * s.steps * s.taps);
         if (!weights_prepared(part, &s))
             continue;
         for (int64_t begin = 0; begin < s.steps; begin += s.chunk)
-            for (int64_t i = 0; i < s.window_h; i++)
+            for (int64_t i = 0; i < s.h.window; i++)
                 transform_weights(&s, i, given, panels, begin, smaller(begin + s.chunk, s.steps),
-                                  transformed + (i * s.window_w * s.steps + begin) * padded, padded * s.steps);
+                                  transformed + (i * s.w.window * s.steps + begin) * padded, padded * s.steps);
         transformed += padded * s.steps * s.products;
     }
 }
@@ -168,6 +192,8 @@ static void multiply_prepared(const task_job *job, int64_t row, int64_t begin, i
     for (int64_t product = 0; product < s->products; product++)
         for (int64_t step = begin, depth; step < end; step += depth) {
             depth = smaller(s->chunk, end - step);
+            if (product_is_zero(s, product, step, step + depth))
+                continue;
             const real *u = job->transformed + product * padded * s->steps + step * padded + row * depth;
             const real *inputs = job->in.scratch + job->in.l->inputs + product * job->in.l->input_stride +
                                  (step - begin) * job->multiply.lanes;
@@ -183,11 +209,13 @@ static void multiply_given(const task_job *job, int64_t row, int64_t begin, int6
     for (int64_t step = begin, depth; step < end; step += depth) {
         depth = smaller(s->chunk, end - step);
         for (int64_t product = 0; product < s->products; product++) {
-            int64_t j = product % s->window_w;
+            int64_t j = product % s->w.window;
             if (j == 0)
-                transform_weights(s, product / s->window_w, job->given + row * job->in.part->reduction,
+                transform_weights(s, product / s->w.window, job->given + row * s->steps * s->taps,
                                   divide_up(job->multiply.rows, PANEL_ROWS), step, step + depth,
                                   job->in.scratch + l->weights, l->weight_stride);
+            if (product_is_zero(s, product, step, step + depth))
+                continue;
             const real *u = job->in.scratch + l->weights + j * l->weight_stride;
             const real *inputs =
                 job->in.scratch + l->inputs + product * l->input_stride + (step - begin) * job->multiply.lanes;
@@ -207,7 +235,7 @@ static void run_rows(task_job *job, int64_t row, int64_t row_end, int64_t *ready
             transform_input(in, begin, end);
         *ready = begin;
         if (tiles_are_few(s))
-            multiply_few(&job->multiply, job->given + row * in->part->reduction, begin, end);
+            multiply_few(&job->multiply, job->given + row * s->steps * s->taps, begin, end);
         else if (job->transformed != NULL)
             multiply_prepared(job, row, begin, end);
         else
@@ -239,13 +267,13 @@ static void run(const fc_call *call, int64_t task, void *scratch) {
     in->vecs = last - first + (rest > 0);
     in->group = (const stor *)x->data + n * x->stride[0] + group * part->group_in_ch * x->stride[1];
     in->segments = (segment *)(in->scratch + l.segments);
-    in->segment_count = cut_segments(part, &s, first * VL, count, in->segments);
+    in->segment_count = cut_segments(&s, first * VL, count, in->segments);
     memset(in->scratch + l.lines, 0, COPIES * WINDOW * LINE_PITCH * sizeof(real));
-    memset(in->scratch + l.zeros, 0, (size_t)(s.window_w * s.most_lanes + VL) * sizeof(real));
+    memset(in->scratch + l.zeros, 0, (size_t)(s.w.window * s.most_lanes + VL) * sizeof(real));
     int64_t padded = round_up(part->group_out_ch, PANEL_ROWS);
-    job.given = (const real *)call->packed + group * padded * part->reduction;
+    job.given = (const real *)call->packed + group * padded * s.steps * s.taps;
     if (weights_prepared(part, &s))
-        job.transformed = (const real *)call->packed + given_reals(part) + group * padded * s.steps * s.products;
+        job.transformed = (const real *)call->packed + given_reals(part, &s) + group * padded * s.steps * s.products;
     in->lanes = tiles_are_few(&s) ? FEW_TILES : in->vecs * VL;
     job.multiply = (multiply_job){&s, &l, scratch, 0, last - first, rest, in->lanes};
     job.out = (output_job){in, call, job.given, n, group, count, fc_bounds_of(&part->problem), false};
