@@ -45,7 +45,7 @@ LAYERS = (
         for algorithm in ("direct", "gemm")
         for c, m, size in ((64, 256, 56), (256, 64, 56), (1024, 256, 14))
     ),
-    Layer("winograd_f2_k5", 48, 64, 28, 5, fewer=25 / 9),
+    Layer("winograd_f4", 48, 64, 28, 5, fewer=25 / 9),
     Layer("depthwise", 32, 32, 112, 3, 32),
     Layer("depthwise", 240, 240, 28, 5, 240),
     Layer("depthwise", 96, 96, 56, 7, 96),

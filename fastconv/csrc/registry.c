@@ -5,8 +5,9 @@
 #include "cpu.h"
 #include "kernel.h"
 
+#define FOR_WIDE_DTYPES(row, algorithm, isa) row(algorithm, f32, isa) row(algorithm, f64, isa)
 #define FOR_EACH_DTYPE(row, algorithm, isa) \
-    row(algorithm, f32, isa) row(algorithm, f64, isa) row(algorithm, f16, isa) row(algorithm, bf16, isa)
+    FOR_WIDE_DTYPES(row, algorithm, isa) row(algorithm, f16, isa) row(algorithm, bf16, isa)
 
 #define DECLARE(algorithm, dtype, isa) extern const fc_kernel fc_kernel_##algorithm##_##dtype##_##isa;
 #define TAKE(algorithm, dtype, isa) {&fc_kernel_##algorithm##_##dtype##_##isa, FC_ISA_##isa},
@@ -17,14 +18,17 @@
 #endif
 #if FC_HAVE_AVX512
 #define FC_KERNEL(algorithm, bound, reached) FOR_EACH_DTYPE(DECLARE, algorithm, avx512)
+#define FC_WIDE_KERNEL(algorithm, bound, reached) FOR_WIDE_DTYPES(DECLARE, algorithm, avx512)
 #include "kernels.inc"
 #endif
 #if FC_HAVE_AVX2
 #define FC_KERNEL(algorithm, bound, reached) FOR_EACH_DTYPE(DECLARE, algorithm, avx2)
+#define FC_WIDE_KERNEL(algorithm, bound, reached) FOR_WIDE_DTYPES(DECLARE, algorithm, avx2)
 #include "kernels.inc"
 #endif
 #if FC_HAVE_SCALAR
 #define FC_KERNEL(algorithm, bound, reached) FOR_EACH_DTYPE(DECLARE, algorithm, scalar)
+#define FC_WIDE_KERNEL(algorithm, bound, reached) FOR_WIDE_DTYPES(DECLARE, algorithm, scalar)
 #include "kernels.inc"
 #endif
 FOR_EACH_DTYPE(DECLARE, reference, scalar)
@@ -39,20 +43,24 @@ static const struct {
 #endif
 #if FC_HAVE_AVX512
 #define FC_KERNEL(algorithm, bound, reached) FOR_EACH_DTYPE(TAKE, algorithm, avx512)
+#define FC_WIDE_KERNEL(algorithm, bound, reached) FOR_WIDE_DTYPES(TAKE, algorithm, avx512)
 #include "kernels.inc"
 #endif
 #if FC_HAVE_AVX2
 #define FC_KERNEL(algorithm, bound, reached) FOR_EACH_DTYPE(TAKE, algorithm, avx2)
+#define FC_WIDE_KERNEL(algorithm, bound, reached) FOR_WIDE_DTYPES(TAKE, algorithm, avx2)
 #include "kernels.inc"
 #endif
 #if FC_HAVE_SCALAR
 #define FC_KERNEL(algorithm, bound, reached) FOR_EACH_DTYPE(TAKE, algorithm, scalar)
+#define FC_WIDE_KERNEL(algorithm, bound, reached) FOR_WIDE_DTYPES(TAKE, algorithm, scalar)
 #include "kernels.inc"
 #endif
     FOR_EACH_DTYPE(TAKE, reference, scalar)};
 
 static const fc_algorithm algorithms[] = {
 #define FC_KERNEL(algorithm, bound, reached) {#algorithm, bound, reached},
+#define FC_WIDE_KERNEL(algorithm, bound, reached) {#algorithm, bound, reached},
 #define FC_AMX_KERNEL(algorithm, dtype, bound, reached) {#algorithm, bound, reached},
 #include "kernels.inc"
     {"reference", "the latency of a double addition", "1: the definition, never made faster"}};

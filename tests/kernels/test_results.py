@@ -16,7 +16,6 @@ MEANT_FOR = {
     "separable": {"separable": 1.0},
     "winograd_f2": {"three_taps": 0.8, "pieces": 0.6},
     "winograd_f4": {"three_taps": 0.8, "pieces": 0.6},
-    "winograd_f2_k5": {"five_taps": 0.8, "pieces": 0.25},
     "winograd_f4_k2": {"three_taps": 0.8, "pieces": 0.8},
     "depthwise": {"depthwise": 0.8},
     "grouped": {"grouped": 0.3},

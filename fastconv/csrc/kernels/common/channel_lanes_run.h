@@ -18,9 +18,13 @@
         for (int64_t run = 0; run < s->runs; run++)    \
             lane_body(kind, whole, table, taps, 2, s, run); \
         return;
+#define LANE_TAPS_3(kind, whole, table) LANE_TAPS(kind, whole, table, 3)
+#if FC_IS_NARROW || FC_ISA_IS < 2 /* code in proportion to use */
+#define LANE_TAPS_357 LANE_TAPS_3
+#else
 #define LANE_TAPS_357(kind, whole, table)              \
     LANE_TAPS(kind, whole, table, 3) LANE_TAPS(kind, whole, table, 5) LANE_TAPS(kind, whole, table, 7)
-#define LANE_TAPS_3(kind, whole, table) LANE_TAPS(kind, whole, table, 3)
+#endif
 #define LANE_SWITCH(name, kind, whole, table, shared)                                        \
     static __attribute__((noinline, unused)) void name(int64_t which, const lane_sweep *s) { \
         switch (which) {                                                                     \

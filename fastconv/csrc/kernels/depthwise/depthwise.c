@@ -48,7 +48,7 @@ static int64_t share_of(const fc_part *part) {
     const fc_axis *height = &part->axis[1], *width = &part->axis[2];
     bool several = height->kernel >= 2 || (width->kernel <= FEW_TAPS && height->out >= 4);
     bool shares = several && height->dilation == 1 && height->stride == width->stride;
-    return shares && height->stride <= 2 ? height->stride : 0;
+    return shares && height->stride <= SWEEP_MOST_STRIDE ? height->stride : 0;
 }
 
 static bool zero_padding(const fc_part *part) {

@@ -245,6 +245,9 @@ FC_INLINE int64_t sweep_group(int64_t share, int64_t left) {
     return left >= 7 && left != 8 ? 7 : left >= 5 && left != 6 ? 5 : left == 4 ? 2 : smaller(left, 3);
 }
 
+/* Registers for 16 sums; narrow dtypes do without, for the size of the code. */
+#define SWEEP_TALL (TILE_VECS >= 3 && !FC_IS_NARROW)
+
 /* Rows and vectors of the blocks, by vectors left in the row: enough sums to hide the FMA's latency. Rows depend
  * on the part alone, so that blocks can be taken along a row. */
 typedef struct sweep_block {
@@ -254,7 +257,7 @@ typedef struct sweep_block {
 FC_INLINE int sweep_block_rows(int64_t share, bool dense_taps, int64_t out_rows, int64_t row_vecs) {
     if (share == 0 && (out_rows == 1 || (dense_taps && TILE_VECS >= 3 && row_vecs >= 6)))
         return 1;
-#if TILE_VECS >= 3 /* registers for 16 sums */
+#if SWEEP_TALL
     if (share != 0 && row_vecs == 2 && out_rows > 4)
         return 7;
     if (share != 0 && row_vecs == 1 && out_rows > 8)
@@ -269,12 +272,17 @@ FC_INLINE sweep_block sweep_block_of(int rows, int64_t vecs_left) {
     return (sweep_block){rows, (int)divide_up(vecs_left, divide_up(vecs_left, most))};
 }
 
-#if TILE_VECS >= 3
+#if SWEEP_TALL
 #define SWEEP_BLOCKS(BLOCK, taps) \
     BLOCK(taps, 4, 4) BLOCK(taps, 4, 3) BLOCK(taps, 4, 2) BLOCK(taps, 7, 2) BLOCK(taps, 14, 1) BLOCK(taps, 8, 1)
-#define SWEEP_PLAIN_BLOCKS(BLOCK) BLOCK(0, 4, 4) BLOCK(0, 4, 3) BLOCK(0, 4, 2) BLOCK(0, 8, 1)
+#elif TILE_VECS >= 3
+#define SWEEP_BLOCKS(BLOCK, taps) BLOCK(taps, 4, 4) BLOCK(taps, 4, 3) BLOCK(taps, 4, 2) BLOCK(taps, 8, 1)
 #else
 #define SWEEP_BLOCKS(BLOCK, taps) BLOCK(taps, 4, 2) BLOCK(taps, 4, 1) BLOCK(taps, 8, 1)
+#endif
+#if TILE_VECS >= 3
+#define SWEEP_PLAIN_BLOCKS(BLOCK) BLOCK(0, 4, 4) BLOCK(0, 4, 3) BLOCK(0, 4, 2) BLOCK(0, 8, 1)
+#else
 #define SWEEP_PLAIN_BLOCKS(BLOCK) BLOCK(0, 4, 2) BLOCK(0, 4, 1) BLOCK(0, 8, 1)
 #endif
 #define SWEEP_ROW(BLOCK) \
@@ -286,6 +294,8 @@ FC_INLINE sweep_block sweep_block_of(int rows, int64_t vecs_left) {
  * it costs no more than another, rows without padding have masks of all lanes. */
 #define SWEEP_MASKED (!FC_IS_NARROW && FC_ISA_IS >= 2)
 #define SWEEP_INSIDE (!SWEEP_MASKED || TILE_VECS < 3)
+/* Rows are shared at a stride of 2 as well where the code that takes is worth its size. */
+#define SWEEP_MOST_STRIDE (SWEEP_MASKED ? 2 : 1)
 
 #define SWEEP_KEY(taps, rows, vecs) (((taps) * 16 + (rows)) * 16 + (vecs))
 #define SWEEP_CASE(taps, rows, vecs, body)                  \
@@ -313,6 +323,8 @@ SWEEP_DEFINE(sweep_mixed_rows, SWEEP_MIXED(1) SWEEP_MIXED(2) SWEEP_MIXED(3) SWEE
 #endif
 #if SWEEP_INSIDE
 SWEEP_DEFINE(sweep_inside, SWEEP_TAPS(SWEEP_INSIDE_1))
+#endif
+#if SWEEP_INSIDE && SWEEP_MOST_STRIDE == 2
 SWEEP_DEFINE(sweep_inside_by_2, SWEEP_TAPS(SWEEP_INSIDE_2))
 #endif
 #if TILE_VECS >= 3
@@ -335,8 +347,14 @@ FC_INLINE void sweep(sweep_block at, int64_t share, const row_sweep *s) {
     }
 #endif
 #if SWEEP_INSIDE
-    if (share != 0) {
-        (share == 1 ? sweep_inside : sweep_inside_by_2)(at, s->taps, s);
+    if (share == 1) {
+        sweep_inside(at, s->taps, s);
+        return;
+    }
+#endif
+#if SWEEP_INSIDE && SWEEP_MOST_STRIDE == 2
+    if (share == 2) {
+        sweep_inside_by_2(at, s->taps, s);
         return;
     }
 #endif

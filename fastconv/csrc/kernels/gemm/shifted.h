@@ -101,19 +101,19 @@ static void shifted_copy(const fc_gemm_block *block, const shifted *s, fc_pixel 
         (const stor *)x->data + block->n * x->stride[0] + block->group * part->group_in_ch * x->stride[1];
     enum { AT_ONCE = 16 };
     const stor *sources[AT_ONCE];
-    for (int64_t kd = 0; kd < depth->kernel; kd++) {
-        int64_t d = fc_axis_source(depth, first.d * depth->stride + kd * depth->dilation);
-        for (int64_t row = 0; row < s->rows; row += AT_ONCE) {
-            int64_t count = smaller(s->rows - row, AT_ONCE);
-            for (int64_t c = begin; c < end; c++) {
+    /* In the order the rows lie, since a copy may write a few lanes of the next one. */
+    for (int64_t c = begin; c < end; c++, to += s->channel_pitch) {
+        for (int64_t kd = 0; kd < depth->kernel; kd++) {
+            int64_t d = fc_axis_source(depth, first.d * depth->stride + kd * depth->dilation);
+            for (int64_t row = 0; row < s->rows; row += AT_ONCE) {
+                int64_t count = smaller(s->rows - row, AT_ONCE);
                 for (int64_t i = 0; i < count; i++) {
                     int64_t h = fc_axis_source(height, first.h * height->stride + row + i);
                     sources[i] = d < 0 || h < 0 ? NULL
                                                 : image + c * x->stride[1] + d * x->stride[2] + h * x->stride[3];
                 }
                 fc_copy_rows(&part->axis[2], &s->shape, sources, count, x->stride[4], first.w,
-                             part->block[SHIFTED_COLUMNS],
-                             to + (c - begin) * s->channel_pitch + kd * s->plane_pitch + row * s->shape.row_pitch);
+                             part->block[SHIFTED_COLUMNS], to + kd * s->plane_pitch + row * s->shape.row_pitch);
             }
         }
     }

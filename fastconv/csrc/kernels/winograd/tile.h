@@ -5,7 +5,7 @@
  * M(z) / (z - x), where M(z) is the product of z - x over all finite points, G the powers of x, and A' the powers of x
  * over M'(x): so that G, which is applied to the weights in `real`, divides by nothing. With
  *     two points, F(2, 3):          1
- *     four, F(4, 3) and F(2, 5):    11/16, 3/2: exact powers, and sums about three times as accurate as those of the
+ *     four, F(4, 3):                11/16, 3/2: exact powers, and sums about three times as accurate as those of the
  *                                   usual 1 and 2
  *     three, F(4, 2):               11/16 and, without its opposite, -2: the most exact of some 50 choices tried
  * Lavin and Gray, "Fast algorithms for convolutional neural networks" (2016); points after Barabasz et al.,

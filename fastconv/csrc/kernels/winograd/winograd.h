@@ -1,5 +1,4 @@
-/* winograd_f2, winograd_f4, winograd_f2_k5, winograd_f4_k2: F(2, 3), F(4, 3), F(2, 5) and F(4, 2) along height, width or
- * both; any kernel, stride and dilation that leaves TAPS taps in a phase of the stride, cut into pieces (tiling.h).
+/* winograd_f2, winograd_f4, winograd_f4_k2: F(2, 3), F(4, 3) and F(4, 2) along height, width or both; any kernel, stride and dilation that leaves TAPS taps in a phase of the stride, cut into pieces (tiling.h).
  *
  * Tiles of OUT_TILE outputs and OUT_TILE + TAPS - 1 inputs per axis (tile.h). A task takes a panel of tiles and a range
  * of out channels:
@@ -23,7 +22,7 @@
 /* The transforms round more than a short direct sum does: sums of this many products or more had at most 2.8 times the
  * largest error of sequential ones along two axes and 3.1 times along one, for normal, rectified, offset and
  * alternating inputs, over strides, dilations and kernels of 2 to 15 taps. The direct sum gains from inputs that are
- * mostly zero, the transforms do not: with nine tenths zero F(4, 3) reached 6 times at the bound, F(2, 5) 3.1. F(4, 2)
+ * mostly zero, the transforms do not: with nine tenths zero F(4, 3) reached 6 times at the bound. F(4, 2)
  * passed 4 times with 288 products in float64 and with 400 of smooth images. F(2, 3) needs no bound. */
 #if OUT_TILE == 2 && TAPS == 3
 #define EXACT_PRODUCTS 1
@@ -31,9 +30,6 @@
 #elif TAPS == 3
 #define EXACT_PRODUCTS 576
 #define EXACT_PRODUCTS_ONE_AXIS 48
-#elif TAPS == 5
-#define EXACT_PRODUCTS 800
-#define EXACT_PRODUCTS_ONE_AXIS 80
 #else
 #define EXACT_PRODUCTS 800
 #define EXACT_PRODUCTS_ONE_AXIS 96
