@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 import fastconv as fc
-from fastconv import _convolve
+from fastconv import _convolve, _planning
 
 timing = pytest.mark.benchmark(min_rounds=20, max_time=0.2, warmup=True, disable_gc=True)
 
@@ -76,7 +76,7 @@ def test_plan_of_a_new_shape(channels, kernel, benchmark):
 
     def plan():
         shape = (1, channels, next(heights), *[56] * (len(kernel) - 1))
-        return _convolve.make_plan(problem, shape, False, False, False)
+        return _planning.make_plan(problem, shape, False, False, False)
 
     benchmark.group = "plan of a new shape"
     benchmark(plan)

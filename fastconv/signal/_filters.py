@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 
 from fastconv import _core
-from fastconv._convolve import make_plan, make_problem
+from fastconv._convolve import make_problem
 from fastconv._drop_in import NotCovered, stands_in
+from fastconv._planning import make_plan
 from fastconv.signal._numbers import convolve_numbers, plain_array
 from fastconv.signal._planes import CODES
 

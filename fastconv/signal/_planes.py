@@ -23,7 +23,9 @@ from typing import Any
 import numpy as np
 
 from fastconv import _core
-from fastconv._convolve import Problem, make_plan, make_problem, weights_unsafe
+from fastconv._convolve import make_problem, weights_unsafe
+from fastconv._planning import make_plan
+from fastconv._problem import Problem
 
 __all__ = ["CODES", "Region", "convolve_depthwise", "convolve_region", "plan_of", "runs_by_fft"]
 

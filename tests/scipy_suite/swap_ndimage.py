@@ -1,4 +1,7 @@
-"""pytest plugin (``-p swap_ndimage``): fastconv.ndimage's functions in scipy.ndimage's places."""
+"""A pytest plugin: fastconv.ndimage's functions in scipy.ndimage's places, for every thread.
+
+`fastconv.patch` swaps for one; some of SciPy's tests compare what several threads compute.
+"""
 
 import scipy.ndimage
 
