@@ -40,7 +40,7 @@ __all__ = ["BOUND", "FEW_TAPS", "Geometry", "Plan", "kernel_name", "least_second
 
 BOUND = (
     "scipy.fft's transforms, 1.5 to 4 ns a sample and direction in float32",
-    "0.79 (31x31, one plane), 0.31 (16 channels summed): cutting tiles, matrix products, storing",
+    "0.76 (31x31, one plane), 0.51 (16 channels summed): cutting tiles, matrix products, storing",
 )
 FEW_TAPS = 36  # kernels smaller than this never gain
 _TASK_SAMPLES = 1 << 17  # of x: input, spectrum and output of a task stay near L2
