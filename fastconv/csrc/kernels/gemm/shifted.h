@@ -91,7 +91,8 @@ static fc_pixel shifted_cut(fc_gemm_block *block, int64_t pixel_block) {
     return first;
 }
 
-/* Copies the rows of channels [begin, end) of the group that outputs from `first` on read. */
+/* Copies the rows of channels [begin, end) of the group that outputs from `first` on read; what only outputs past the
+ * last would read is no part of x, in any padding mode. */
 static void shifted_copy(const fc_gemm_block *block, const shifted *s, fc_pixel first, int64_t begin, int64_t end,
                          real *to) {
     const fc_part *part = block->call->part;
@@ -99,6 +100,8 @@ static void shifted_copy(const fc_gemm_block *block, const shifted *s, fc_pixel 
     const fc_tensor *x = &block->call->tensors.x;
     const stor *image =
         (const stor *)x->data + block->n * x->stride[0] + block->group * part->group_in_ch * x->stride[1];
+    int64_t columns = smaller(part->block[SHIFTED_COLUMNS], part->axis[2].out - first.w);
+    int64_t row_end = (height->out - 1 - first.h) * height->stride + fc_axis_reach(height) + 1;
     enum { AT_ONCE = 16 };
     const stor *sources[AT_ONCE];
     /* In the order the rows lie, since a copy may write a few lanes of the next one. */
@@ -106,14 +109,14 @@ static void shifted_copy(const fc_gemm_block *block, const shifted *s, fc_pixel 
         for (int64_t kd = 0; kd < depth->kernel; kd++) {
             int64_t d = fc_axis_source(depth, first.d * depth->stride + kd * depth->dilation);
             for (int64_t row = 0; row < s->rows; row += AT_ONCE) {
-                int64_t count = smaller(s->rows - row, AT_ONCE);
+                int64_t count = smaller(smaller(s->rows, row_end) - row, AT_ONCE);
                 for (int64_t i = 0; i < count; i++) {
                     int64_t h = fc_axis_source(height, first.h * height->stride + row + i);
                     sources[i] = d < 0 || h < 0 ? NULL
                                                 : image + c * x->stride[1] + d * x->stride[2] + h * x->stride[3];
                 }
-                fc_copy_rows(&part->axis[2], &s->shape, sources, count, x->stride[4], first.w,
-                             part->block[SHIFTED_COLUMNS], to + kd * s->plane_pitch + row * s->shape.row_pitch);
+                fc_copy_rows(&part->axis[2], &s->shape, sources, count, x->stride[4], first.w, columns,
+                             to + kd * s->plane_pitch + row * s->shape.row_pitch);
             }
         }
     }
