@@ -471,11 +471,11 @@ class _Call:
     def _sums(self, spectrum: np.ndarray, begin: int, low: int, high: int) -> np.ndarray:
         """(groups, channels, tiles, frequencies) in; output channels [low, high) of each out."""
         rank = self.plan.problem.rank
-        factor = self.weights.spectrum
-        assert factor is not None
-        factor = factor[begin : begin + len(spectrum), :, low:high]
+        spectra = self.weights.spectrum
+        assert spectra is not None
+        factor = spectra[begin : begin + len(spectrum), :, low:high]
         factor = factor.reshape(*factor.shape[:3], *[1] * rank, *factor.shape[3:])
-        if factor.shape[1:3] == (1, 1):
+        if spectra.shape[1:3] == (1, 1):  # nobody else wants the spectrum of x
             spectrum *= factor[:, 0]
             return spectrum
         total: np.ndarray = spectrum[:, :1] * factor[:, 0]

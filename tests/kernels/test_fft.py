@@ -28,6 +28,7 @@ SHAPES = [
     Case(9, 5, (33, 30), (1, 15), padding=((0, 0), (14, 0)), padding_mode="replicate"),
     Case(2, 3, (17, 19, 23), (5, 4, 6), padding=both(2, 2, 2), stride=(1, 2, 1), bias=True),
     Case(8, 6, (12, 13, 14), (5, 5, 5), padding=both(2, 2, 2)),
+    Case(1, 3, (310, 290), (21, 19), padding=both(10, 9)),  # an output channel at a time
 ]
 SHAPES += [dataclasses.replace(case, channels_last=True) for case in SHAPES]
 ACTIVATED = [case for case in SHAPES if case.activation]
