@@ -10,7 +10,8 @@
  * a block of pixels holds such a value, that chunk of its reduction is summed by vectors.
  *
  * Loops of a task (image, group, block of pixels, range of output channels):
- *     chunks of channels (x split into L2) > 32 pixels (columns copied) > 32 output channels > tiles of the reduction
+ *     chunks of channels (x split into L2) > 64 pixels (columns copied) > 32 output channels > 32 pixels > tiles of the
+ *     reduction, with what L3 holds of the weights or of x to come asked for between products
  * Bound: tile products, 2.43e12 bfloat16 flops per second on one core with random data, so 405e9 of float32; columns
  * take the vector unit, and weights beyond L2 its bandwidth, which layers with few pixels feel.
  */
@@ -26,23 +27,27 @@
 enum { SPLIT_SCRATCH_MOST = 32 << 20 }; /* bytes */
 
 /* Cycles of packing: splits of 2 x 16 values of x, each value as often as blocks read it, and copies of 16 pairs for
- * every tap, of as many pieces as rows they come from. As measured, with the tiles' part left out, on a CPU that starts
- * twice as many vector instructions a cycle; hence a third more. */
+ * every tap, of as many pieces as rows they come from. Counted instructions, with a factor for what they wait for:
+ * x from L3, columns and rows to and from L2. */
+#define LINE_WAITS 1.7
+#define ROW_WAITS 2.0
 static double pack_cycles(const fc_part *part, double pixel_tiles, double tiles) {
     double parts = split_parts(part), split = 12 + 2 * parts + (part->problem.x_channels_last ? 12 : 2);
     double pair_vectors = (double)part->problem.groups * (double)divide_up(part->in_pixels, VL) *
                           (double)divide_up(part->group_in_ch, 2);
     if (part->block[SPLIT_LINE])
-        return 1.3 * pair_vectors * split;
+        return LINE_WAITS * pair_vectors * split;
     int64_t rows = part->block[SPLIT_HEIGHT], read = split_row_slots(part, rows).count;
     double again = (double)read / (double)(rows * part->axis[1].stride);
     double pieces = 1 + (double)TILE_SIDE / (double)larger(part->axis[2].out, 1);
     split += part->axis[2].stride > 1 ? 20 : 0;
-    return 1.3 * (pair_vectors * again * split + pixel_tiles * tiles * TILE_PAIRS * parts * (0.8 + 2 * pieces));
+    return ROW_WAITS * (pair_vectors * again * split + pixel_tiles * tiles * TILE_PAIRS * parts * (0.8 + 2 * pieces));
 }
 
-/* A product of tiles takes 2 * 16 * 16 * 32 flops at 11 times the rate of the vectors' FMAs (see the head of this file,
- * where they reach 218e9). */
+/* Tiles multiply at this many times the rate of the vectors' FMAs: 14 times with a core to themselves, 6 to 8 beside a
+ * busy sibling thread, which takes more than half of the tiles and a third of the vectors. */
+#define TILE_RATIO 9.5
+
 static double seconds(const fc_part *part, const fc_machine *machine) {
     fc_part shaped = *part;
     split_prepare(&shaped, machine);
@@ -57,9 +62,9 @@ static double seconds(const fc_part *part, const fc_machine *machine) {
     double odd = divide_up(part->group_out_ch, TILE_SIDE) % 2 ? 0.6 / row_tiles : 0;
     odd += divide_up(pixels, TILE_SIDE) % 2 ? 0.6 / (double)divide_up(pixels, TILE_SIDE) : 0;
     double dots = (1 + odd) * parts * (parts + 1) / 2 * row_tiles * pixel_tiles * tiles * 32 /
-                  (11 * vector_rate / TILE_SIDE);
+                  (TILE_RATIO * vector_rate / TILE_SIDE);
     /* Weights that L2 does not keep come again for every block. */
-    double weight_bytes = row_tiles * tiles * parts * TILE_DWORDS * sizeof(real);
+    double weight_bytes = split_weight_bytes(part);
     double stream = weight_bytes > (double)machine->l2_bytes / 2 ? blocks * weight_bytes / machine->l3_rate : 0;
     double store = row_tiles * pixel_tiles * TILE_SIDE * (part->problem.out_channels_last ? 16 : 10);
     double sums = row_tiles * pixel_tiles * (double)(split_chunks(part) - 1) * 50;
@@ -168,7 +173,7 @@ static scratch_sizes scratch_sizes_of(const fc_part *part) {
     } else {
         fc_row_shape shape = fc_row_shape_of(&part->axis[2], part->block[SPLIT_WIDTH]);
         int64_t slots = part->axis[0].kernel * split_row_slots(part, part->block[SPLIT_HEIGHT]).count;
-        s.columns *= SPLIT_SUMS_STEP;
+        s.columns *= SPLIT_UNIT;
         s.rows = slots * channels / 2 * parts * split_pitch(&shape) + VL;
         copied = (SPLIT_BATCH + 1) * shape.row_pitch + 2 * ROW_SLACK;
     }
@@ -225,19 +230,45 @@ static void finish(const fc_call *call, const task_place *t, int64_t row, int64_
                  t->block.first + pixel, smaller(SPLIT_SUMS_STEP, t->block.count - pixel), sums);
 }
 
-/* 32 pixels of a chunk by tiles: `a` points at the group's first tile of the chunk, `b` at the pixels' columns. */
+/* Lines of x that the next chunk of a line splits, or else the first chunk of the next block; spread over the products
+ * of this chunk. */
+static split_ahead x_ahead(const fc_call *call, const task_place *t, int64_t begin, int64_t end) {
+    const fc_part *part = call->part;
+    const fc_tensor *x = &call->tensors.x;
+    bool last = end == part->group_in_ch;
+    int64_t channel = last ? 0 : end, first = t->block.first + (last ? t->block.count : 0);
+    int64_t pixels = smaller(t->block.count, part->out_pixels - first);
+    int64_t channels = smaller(part->block[SPLIT_CHUNK_CH], part->group_in_ch - channel);
+    if (!part->block[SPLIT_LINE] || x->stride[4] != 1 || !split_pixels_join(part, x) || pixels <= 0)
+        return (split_ahead){.lines = 0};
+    const real *at = (const real *)x->data + t->n * x->stride[0] +
+                     (t->group * part->group_in_ch + channel) * x->stride[1] + first;
+    int64_t blocks = divide_up(t->row_end - t->row_begin, SPLIT_ROWS) * divide_up(t->block.count, SPLIT_SUMS_STEP);
+    return split_ahead_of(at, divide_up(pixels, VL), x->stride[1], channels,
+                          blocks * split_tiles(part, end - begin) * split_calls(split_parts(part)));
+}
+
+/* Pixels [pixel, stop) of a chunk by tiles: `a` points at the group's first tile of the chunk, `b` at the pixels'
+ * columns. Rows of weights are outermost, so that each comes from L2 once. */
 static void run_tiles(const fc_call *call, const task_place *t, const real *a, const real *b, int64_t pixel,
-                      int64_t begin, int64_t end, real *all_sums) {
+                      int64_t stop, int64_t begin, int64_t end, real *all_sums, split_ahead *x) {
     const fc_part *part = call->part;
     int parts = split_parts(part);
     int64_t tiles = split_tiles(part, end - begin), row_step = row_tile_reals(part);
-    bool wide = t->block.count - pixel > TILE_SIDE;
+    int64_t pixel_reals = tiles * parts * TILE_DWORDS, panels = divide_up(stop - pixel, SPLIT_SUMS_STEP);
     for (int64_t row = t->row_begin; row < t->row_end; row += SPLIT_ROWS) {
-        real *sums = sums_at(part, t, row, pixel, all_sums);
-        split_multiply(parts, t->row_end - row > TILE_SIDE, wide, tiles, a + row / TILE_SIDE * row_step, row_step, b,
-                       tiles * parts * TILE_DWORDS, sums, begin > 0);
-        if (end == part->group_in_ch)
-            finish(call, t, row, pixel, sums);
+        int64_t next = row + SPLIT_ROWS < t->row_end ? row + SPLIT_ROWS : t->row_begin;
+        split_ahead weights = split_ahead_of(a + next / TILE_SIDE * row_step, pixel_reals / VL, row_step,
+                                             divide_up(smaller(SPLIT_ROWS, t->row_end - next), TILE_SIDE),
+                                             panels * tiles * split_calls(parts));
+        for (int64_t at = pixel; at < stop; at += SPLIT_SUMS_STEP) {
+            real *sums = sums_at(part, t, row, at, all_sums);
+            split_multiply(parts, t->row_end - row > TILE_SIDE, stop - at > TILE_SIDE, tiles,
+                           a + row / TILE_SIDE * row_step, row_step, b + (at - pixel) / TILE_SIDE * pixel_reals,
+                           pixel_reals, sums, begin > 0, part->block[SPLIT_AHEAD] ? &weights : x);
+            if (end == part->group_in_ch)
+                finish(call, t, row, at, sums);
+        }
     }
 }
 
@@ -245,15 +276,17 @@ static void run_tiles(const fc_call *call, const task_place *t, const real *a, c
 static void run_chunk(const fc_call *call, const task_place *t, const real *a, int64_t begin, int64_t end,
                       const split_scratch *s) {
     const fc_part *part = call->part;
-    int64_t tiles = split_tiles(part, end - begin);
+    int64_t pixel_reals = split_tiles(part, end - begin) * split_parts(part) * TILE_DWORDS;
+    split_ahead x = x_ahead(call, t, begin, end);
     tile_configure();
-    for (int64_t pixel = 0; pixel < t->block.count; pixel += SPLIT_SUMS_STEP) {
+    for (int64_t pixel = 0; pixel < t->block.count; pixel += SPLIT_UNIT) {
+        int64_t stop = smaller(pixel + SPLIT_UNIT, t->block.count);
         const real *b = s->columns;
         if (part->block[SPLIT_LINE])
-            b += pixel / TILE_SIDE * tiles * split_parts(part) * TILE_DWORDS;
+            b += pixel / TILE_SIDE * pixel_reals;
         else
-            split_gather(part, end - begin, &t->block, pixel, smaller(SPLIT_SUMS_STEP, t->block.count - pixel), s);
-        run_tiles(call, t, a, b, pixel, begin, end, s->sums);
+            split_gather(part, end - begin, &t->block, pixel, stop - pixel, s);
+        run_tiles(call, t, a, b, pixel, stop, begin, end, s->sums, &x);
     }
     tile_release();
 }

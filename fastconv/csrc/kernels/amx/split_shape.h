@@ -11,12 +11,13 @@
 #include "kernels/common/padded_rows.h"
 #include "simd/tiles.h"
 
-enum { SPLIT_CHUNK_CH = 0, SPLIT_LINE = 1, SPLIT_HEIGHT = 2, SPLIT_WIDTH = 3 }; /* of part->block */
+enum { SPLIT_CHUNK_CH = 0, SPLIT_LINE = 1, SPLIT_HEIGHT = 2, SPLIT_WIDTH = 3, SPLIT_AHEAD = 4 }; /* of part->block */
 enum {
     SPLIT_CHUNK_MOST = 320, /* products of one output in a chunk: 60 KB of columns for 32 pixels */
     SPLIT_PIXELS = 256,     /* of a block: for a line eight times that, half a megabyte of L2 */
     SPLIT_ROWS = 2 * TILE_SIDE, /* output channels of one block of tiles */
     SPLIT_SUMS_STEP = 2 * TILE_SIDE, /* its pixels: reals from one row of its sums to the next */
+    SPLIT_UNIT = 2 * SPLIT_SUMS_STEP, /* pixels that one pass over the weights multiplies */
 };
 
 FC_INLINE int split_parts(const fc_part *part) {
@@ -45,6 +46,12 @@ FC_INLINE int64_t split_all_tiles(const fc_part *part) {
     return whole * split_tiles(part, channels) + split_tiles(part, part->group_in_ch - whole * channels);
 }
 
+/* Of one group's weights in tiles. */
+FC_INLINE double split_weight_bytes(const fc_part *part) {
+    return (double)(divide_up(part->group_out_ch, TILE_SIDE) * split_all_tiles(part) * split_parts(part) * TILE_DWORDS) *
+           sizeof(real);
+}
+
 /* A pointwise part without stride or padding: its pixels are one line, across rows and planes. */
 FC_INLINE bool split_is_line(const fc_part *part) {
     for (int axis = 0; axis < FC_MAX_SPATIAL; axis++) {
@@ -56,10 +63,11 @@ FC_INLINE bool split_is_line(const fc_part *part) {
 }
 
 /* Blocks are whole rows of one plane, or a piece of one row; never chosen by the machine or by the threads, because a
- * value that the tiles cannot multiply sends its block another way. */
+ * value that the tiles cannot multiply sends its block another way. The machine says only whether L2 keeps the weights,
+ * or they are asked for ahead. */
 static void split_prepare(fc_part *part, const fc_machine *machine) {
-    (void)machine;
     int64_t *block = part->block;
+    block[SPLIT_AHEAD] = machine != NULL && split_weight_bytes(part) > (double)machine->l2_bytes;
     block[SPLIT_CHUNK_CH] = split_chunk_channels(part);
     block[SPLIT_LINE] = split_is_line(part);
     int64_t width = block[SPLIT_LINE] ? part->out_pixels : part->axis[2].out;

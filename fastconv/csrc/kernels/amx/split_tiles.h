@@ -33,11 +33,44 @@
             tile_dot(2, 5, 6); \
         if (high && wide) \
             tile_dot(3, 5, 7); \
+        split_look_ahead(ahead); \
     } while (0)
+
+/* Lines that are read later, asked for into L2 between products: `rows` rows of `row_lines`, `step` reals apart, some
+ * at a time. */
+typedef struct split_ahead {
+    const real *at;
+    int64_t left, row_lines, step, rows; /* left of the row at hand; rows from it on */
+    int64_t lines;                       /* after every products of one pair of parts */
+} split_ahead;
+
+FC_INLINE void split_look_ahead(split_ahead *ahead) {
+    for (int64_t line = 0; line < ahead->lines; line++, ahead->at += VL) {
+        if (ahead->left == 0) {
+            if (--ahead->rows <= 0) {
+                ahead->lines = 0;
+                return;
+            }
+            ahead->left = ahead->row_lines;
+            ahead->at += ahead->step - ahead->row_lines * VL;
+        }
+        ahead->left--;
+        __builtin_prefetch(ahead->at, 0, 2);
+    }
+}
+
+/* `calls`: of split_look_ahead, over which the lines are spread. */
+FC_INLINE split_ahead split_ahead_of(const real *at, int64_t row_lines, int64_t step, int64_t rows, int64_t calls) {
+    return (split_ahead){at, row_lines, row_lines, step, rows, divide_up(rows * row_lines, larger(calls, 1))};
+}
+
+/* Calls of split_look_ahead for one tile of the reduction. */
+FC_INLINE int64_t split_calls(int parts) { return parts * (parts + 1) / 2; }
 
 /* sums += the products of `tiles` tiles of the reduction; from zero unless `add`. */
 FC_INLINE void split_block_body(const int parts, const bool high, const bool wide, int64_t tiles, const real *a,
-                                int64_t a_step, const real *b, int64_t b_step, real *sums, bool add) {
+                                int64_t a_step, const real *b, int64_t b_step, real *sums, bool add,
+                                split_ahead *ahead) {
     const int64_t row_bytes = SPLIT_SUMS_STEP * sizeof(real);
     real *below = sums + TILE_SIDE * SPLIT_SUMS_STEP;
     if (add) {
@@ -89,7 +122,7 @@ FC_INLINE void split_block_body(const int parts, const bool high, const bool wid
 
 #define SPLIT_BLOCK_CASE(parts, high, wide) \
     case (parts) * 4 + (high) * 2 + (wide): \
-        split_block_body(parts, high, wide, tiles, a, a_step, b, b_step, sums, add); \
+        split_block_body(parts, high, wide, tiles, a, a_step, b, b_step, sums, add, ahead); \
         return;
 #define SPLIT_BLOCK_CASES(parts) \
     SPLIT_BLOCK_CASE(parts, 0, 0) \
@@ -100,7 +133,7 @@ FC_INLINE void split_block_body(const int parts, const bool high, const bool wid
 /* a, b: tiles as packed; a_step, b_step: reals from the first row or column of tiles to the second. */
 static __attribute__((noinline)) void split_multiply(int parts, bool high, bool wide, int64_t tiles, const real *a,
                                                      int64_t a_step, const real *b, int64_t b_step, real *sums,
-                                                     bool add) {
+                                                     bool add, split_ahead *ahead) {
     switch (parts * 4 + high * 2 + wide) {
         SPLIT_BLOCK_CASES(3)
         SPLIT_BLOCK_CASES(2)
