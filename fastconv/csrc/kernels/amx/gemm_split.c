@@ -11,7 +11,8 @@
  *
  * Loops of a task (image, group, block of pixels, range of output channels):
  *     chunks of channels (x split into L2) > 64 pixels (columns copied) > 32 output channels > 32 pixels > tiles of the
- *     reduction, with what L3 holds of the weights or of x to come asked for between products
+ *     reduction, with what L3 holds of the weights or of x to come, and of out, asked for between
+ *     products
  * Bound: tile products, 2.43e12 bfloat16 flops per second on one core with random data, so 405e9 of float32; columns
  * take the vector unit, and weights beyond L2 its bandwidth, which layers with few pixels feel.
  */
@@ -230,9 +231,13 @@ static void finish(const fc_call *call, const task_place *t, int64_t row, int64_
                  t->block.first + pixel, smaller(SPLIT_SUMS_STEP, t->block.count - pixel), sums);
 }
 
-/* Lines of x that the next chunk of a line splits, or else the first chunk of the next block; spread over the products
- * of this chunk. */
-static split_ahead x_ahead(const fc_call *call, const task_place *t, int64_t begin, int64_t end) {
+/* Lines to be asked for over `calls` calls of split_look_ahead, a few more in the end than there are. */
+static int64_t share(const split_lines *l, int64_t calls) {
+    return divide_up(l->rows * l->row_lines, larger(calls, 1));
+}
+
+/* What the next chunk of a line splits of x, or else the first chunk of the next block. */
+static split_lines lines_of_x(const fc_call *call, const task_place *t, int64_t end) {
     const fc_part *part = call->part;
     const fc_tensor *x = &call->tensors.x;
     bool last = end == part->group_in_ch;
@@ -240,32 +245,55 @@ static split_ahead x_ahead(const fc_call *call, const task_place *t, int64_t beg
     int64_t pixels = smaller(t->block.count, part->out_pixels - first);
     int64_t channels = smaller(part->block[SPLIT_CHUNK_CH], part->group_in_ch - channel);
     if (!part->block[SPLIT_LINE] || x->stride[4] != 1 || !split_pixels_join(part, x) || pixels <= 0)
-        return (split_ahead){.lines = 0};
+        return split_lines_of(NULL, 0, 0, 0);
     const real *at = (const real *)x->data + t->n * x->stride[0] +
                      (t->group * part->group_in_ch + channel) * x->stride[1] + first;
-    int64_t blocks = divide_up(t->row_end - t->row_begin, SPLIT_ROWS) * divide_up(t->block.count, SPLIT_SUMS_STEP);
-    return split_ahead_of(at, divide_up(pixels, VL), x->stride[1], channels,
-                          blocks * split_tiles(part, end - begin) * split_calls(split_parts(part)));
+    return split_lines_of(at, divide_up(pixels, VL), x->stride[1], channels);
+}
+
+/* The weights of two tiles of rows from `row` on. */
+static split_lines lines_of_weights(const fc_part *part, const task_place *t, const real *a, int64_t row,
+                                    int64_t tiles) {
+    int64_t rows = divide_up(smaller(SPLIT_ROWS, t->row_end - row), TILE_SIDE), step = row_tile_reals(part);
+    return split_lines_of(a + row / TILE_SIDE * step, tiles * split_parts(part) * TILE_DWORDS / VL, step, rows);
+}
+
+/* Where a block of sums will be stored, along whichever of pixels and channels are dense. */
+static split_lines lines_of_out(const fc_call *call, const task_place *t, int64_t row, int64_t pixel) {
+    const fc_tensor *out = &call->tensors.out;
+    const fc_part *part = call->part;
+    int64_t rows = smaller(SPLIT_ROWS, t->row_end - row), pixels = smaller(SPLIT_SUMS_STEP, t->block.count - pixel);
+    const real *at = (const real *)out->data + fc_tensor_offset(out, t->n, t->group * part->group_out_ch + row,
+                                                                fc_pixel_at(part, t->block.first + pixel));
+    bool along_pixels = out->stride[4] == 1;
+    int64_t dense = along_pixels ? pixels : rows, apart = along_pixels ? rows : pixels;
+    int64_t offset = (int64_t)((uintptr_t)at / sizeof(real) % VL);
+    return split_lines_of(at, divide_up(offset + dense, VL), along_pixels ? out->stride[1] : out->stride[4], apart);
 }
 
 /* Pixels [pixel, stop) of a chunk by tiles: `a` points at the group's first tile of the chunk, `b` at the pixels'
  * columns. Rows of weights are outermost, so that each comes from L2 once. */
 static void run_tiles(const fc_call *call, const task_place *t, const real *a, const real *b, int64_t pixel,
-                      int64_t stop, int64_t begin, int64_t end, real *all_sums, split_ahead *x) {
+                      int64_t stop, int64_t begin, int64_t end, real *all_sums, split_ahead *ahead) {
     const fc_part *part = call->part;
     int parts = split_parts(part);
-    int64_t tiles = split_tiles(part, end - begin), row_step = row_tile_reals(part);
+    int64_t tiles = split_tiles(part, end - begin), row_step = row_tile_reals(part), calls = tiles * split_calls(parts);
     int64_t pixel_reals = tiles * parts * TILE_DWORDS, panels = divide_up(stop - pixel, SPLIT_SUMS_STEP);
     for (int64_t row = t->row_begin; row < t->row_end; row += SPLIT_ROWS) {
-        int64_t next = row + SPLIT_ROWS < t->row_end ? row + SPLIT_ROWS : t->row_begin;
-        split_ahead weights = split_ahead_of(a + next / TILE_SIDE * row_step, pixel_reals / VL, row_step,
-                                             divide_up(smaller(SPLIT_ROWS, t->row_end - next), TILE_SIDE),
-                                             panels * tiles * split_calls(parts));
+        if (part->block[SPLIT_AHEAD]) {
+            int64_t next = row + SPLIT_ROWS < t->row_end ? row + SPLIT_ROWS : t->row_begin;
+            ahead->read = lines_of_weights(part, t, a, next, tiles);
+            ahead->reads = share(&ahead->read, panels * calls);
+        }
         for (int64_t at = pixel; at < stop; at += SPLIT_SUMS_STEP) {
             real *sums = sums_at(part, t, row, at, all_sums);
+            if (end == part->group_in_ch) {
+                ahead->write = lines_of_out(call, t, row, at);
+                ahead->writes = share(&ahead->write, calls);
+            }
             split_multiply(parts, t->row_end - row > TILE_SIDE, stop - at > TILE_SIDE, tiles,
                            a + row / TILE_SIDE * row_step, row_step, b + (at - pixel) / TILE_SIDE * pixel_reals,
-                           pixel_reals, sums, begin > 0, part->block[SPLIT_AHEAD] ? &weights : x);
+                           pixel_reals, sums, begin > 0, ahead);
             if (end == part->group_in_ch)
                 finish(call, t, row, at, sums);
         }
@@ -277,7 +305,9 @@ static void run_chunk(const fc_call *call, const task_place *t, const real *a, i
                       const split_scratch *s) {
     const fc_part *part = call->part;
     int64_t pixel_reals = split_tiles(part, end - begin) * split_parts(part) * TILE_DWORDS;
-    split_ahead x = x_ahead(call, t, begin, end);
+    int64_t blocks = divide_up(t->row_end - t->row_begin, SPLIT_ROWS) * divide_up(t->block.count, SPLIT_SUMS_STEP);
+    split_ahead ahead = {.read = lines_of_x(call, t, end)};
+    ahead.reads = share(&ahead.read, blocks * split_tiles(part, end - begin) * split_calls(split_parts(part)));
     tile_configure();
     for (int64_t pixel = 0; pixel < t->block.count; pixel += SPLIT_UNIT) {
         int64_t stop = smaller(pixel + SPLIT_UNIT, t->block.count);
@@ -286,7 +316,7 @@ static void run_chunk(const fc_call *call, const task_place *t, const real *a, i
             b += pixel / TILE_SIDE * pixel_reals;
         else
             split_gather(part, end - begin, &t->block, pixel, stop - pixel, s);
-        run_tiles(call, t, a, b, pixel, stop, begin, end, s->sums, &x);
+        run_tiles(call, t, a, b, pixel, stop, begin, end, s->sums, &ahead);
     }
     tile_release();
 }

@@ -36,32 +36,42 @@
         split_look_ahead(ahead); \
     } while (0)
 
-/* Lines that are read later, asked for into L2 between products: `rows` rows of `row_lines`, `step` reals apart, some
- * at a time. */
-typedef struct split_ahead {
+/* Lines that are used later: `rows` rows of `row_lines`, `step` reals apart. */
+typedef struct split_lines {
     const real *at;
     int64_t left, row_lines, step, rows; /* left of the row at hand; rows from it on */
-    int64_t lines;                       /* after every products of one pair of parts */
+} split_lines;
+
+FC_INLINE split_lines split_lines_of(const real *at, int64_t row_lines, int64_t step, int64_t rows) {
+    return (split_lines){at, rows > 0 ? row_lines : 0, row_lines, step, rows};
+}
+
+/* The next line, or NULL. */
+FC_INLINE const real *split_next_line(split_lines *l) {
+    if (l->left == 0) {
+        if (--l->rows <= 0)
+            return NULL;
+        l->left = l->row_lines;
+        l->at += l->step - l->row_lines * VL;
+    }
+    l->left--;
+    l->at += VL;
+    return l->at - VL;
+}
+
+/* What is asked for into L2 between products, some lines at a time: weights or x to be read, and where the block's sums
+ * will be stored, since each line of out otherwise waits for L3. */
+typedef struct split_ahead {
+    split_lines read, write;
+    int64_t reads, writes; /* lines after all products of one pair of parts */
 } split_ahead;
 
 FC_INLINE void split_look_ahead(split_ahead *ahead) {
-    for (int64_t line = 0; line < ahead->lines; line++, ahead->at += VL) {
-        if (ahead->left == 0) {
-            if (--ahead->rows <= 0) {
-                ahead->lines = 0;
-                return;
-            }
-            ahead->left = ahead->row_lines;
-            ahead->at += ahead->step - ahead->row_lines * VL;
-        }
-        ahead->left--;
-        __builtin_prefetch(ahead->at, 0, 2);
-    }
-}
-
-/* `calls`: of split_look_ahead, over which the lines are spread. */
-FC_INLINE split_ahead split_ahead_of(const real *at, int64_t row_lines, int64_t step, int64_t rows, int64_t calls) {
-    return (split_ahead){at, row_lines, row_lines, step, rows, divide_up(rows * row_lines, larger(calls, 1))};
+    const real *line;
+    for (int64_t i = 0; i < ahead->reads && (line = split_next_line(&ahead->read)) != NULL; i++)
+        __builtin_prefetch(line, 0, 2);
+    for (int64_t i = 0; i < ahead->writes && (line = split_next_line(&ahead->write)) != NULL; i++)
+        __builtin_prefetch(line, 1, 2);
 }
 
 /* Calls of split_look_ahead for one tile of the reduction. */
