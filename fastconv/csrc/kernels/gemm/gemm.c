@@ -70,11 +70,30 @@ static int64_t lead_pixels(const fc_gemm_block *block, int64_t first, int64_t co
     return over > 0 && pays ? VL - over : 0;
 }
 
+/* What comes after `sweep`: the next panels, or the next chunk of the first ones. */
+static fc_ahead rows_ahead(const fc_gemm_block *block, const fc_sweep *sweep) {
+    const fc_part *part = block->call->part;
+    const fc_tensor *x = &block->call->tensors.x;
+    int64_t k = sweep->k, begin = sweep->end, panels = sweep->end - sweep->begin;
+    if (begin == block->panels) {
+        k += sweep->depth;
+        begin = 0;
+        panels = part->block[FC_GEMM_SWEEP];
+    }
+    int64_t last = smaller(begin + panels, block->panels) - 1, first = block->panel[begin].first;
+    int64_t pixels = block->panel[last].first + block->panel[last].count - first;
+    int64_t depth = smaller(part->block[FC_GEMM_CHUNK], part->reduction - k);
+    const real *from = (const real *)x->data + block->n * x->stride[0] +
+                       (block->group * part->group_in_ch + k) * x->stride[1] + first;
+    return (fc_ahead){(const char *)from, x->stride[1] * (int64_t)sizeof(real), pixels * (int64_t)sizeof(real), depth};
+}
+
 static void place(fc_gemm_block *block, const fc_sweep *sweep, real *room, int64_t *offset) {
     const fc_part *part = block->call->part;
     const fc_tensor *x = &block->call->tensors.x;
     int64_t p = sweep->begin;
     if (reads_in_place(block->call)) {
+        block->ahead = rows_ahead(block, sweep);
         const real *columns = (const real *)x->data + block->n * x->stride[0] +
                               (block->group * part->group_in_ch + sweep->k) * x->stride[1];
         for (int64_t step = 0; step < sweep->depth; step++)
