@@ -26,7 +26,6 @@ enum {
     FC_PANEL_LANES = TILE_VECS * VL,
     FC_GEMM_CHUNK_MOST = 128, /* steps summed in one chain: a constant, because bits depend on it; a panel fits L1 */
     FC_PANELS_MOST = 64,
-    FC_SHORT_SWEEP = 4, /* panels whose rows of out are too short for the CPU's prefetchers */
     FC_SWEEP_BYTES = 24 << 10, /* columns that stay in L1 while the weights stream past */
 };
 
@@ -243,7 +242,8 @@ typedef struct fc_sweep {
  * has space for what scratch was sized for, `offset` for two tables of FC_GEMM_CHUNK_MOST. */
 typedef void fc_columns_place_fn(fc_gemm_block *block, const fc_sweep *sweep, real *room, int64_t *offset);
 
-/* Asks for the lines of out that a tile of `rows` channels will store, so that they arrive while it is summed. */
+/* Asks for the lines of out that a tile of `rows` channels will store, so that they arrive while it is summed: its rows
+ * are pages apart, and the CPU's prefetchers start anew at each. */
 FC_INLINE void fc_fetch_out(const fc_panel *panel, int64_t rows, int64_t channel, int64_t out_step) {
     enum { LINE = 64 / sizeof(stor) };
     const stor *to = panel->out + channel * out_step, *last = to + panel->count - 1;
@@ -270,7 +270,7 @@ static __attribute__((unused)) void fc_sweep_panels(const fc_gemm_block *block, 
     int64_t reduction = call->part->reduction, channel = block->group * call->part->group_out_ch + row;
     bool last = sweep->k + sweep->depth == reduction, one_chunk = sweep->depth == reduction;
     int64_t sums_step = one_chunk ? 0 : rows * FC_PANEL_LANES;
-    bool fetches = call->part->block[FC_GEMM_FETCHES] && sweep->end - sweep->begin <= FC_SHORT_SWEEP;
+    bool fetches = call->part->block[FC_GEMM_FETCHES];
     if (!one_chunk)
         sums += (row - block->row_begin) * block->panels * FC_PANEL_LANES;
     for (int64_t p = sweep->begin; p < sweep->end; p++) {
