@@ -140,6 +140,12 @@ FC_INLINE void fc_finish(const fc_problem *p, const real *sums, int64_t count, c
     }
 }
 
+/* Whether an image's out has left L2 for the next image, so that its lines are worth asking for ahead. */
+static __attribute__((unused)) bool fc_out_leaves_l2(const fc_part *part, const fc_machine *machine) {
+    int64_t values = part->problem.out_ch * part->out_pixels + part->problem.in_ch * part->in_pixels;
+    return values * (int64_t)sizeof(stor) * 2 > (int64_t)machine->l2_bytes;
+}
+
 /* Output pixel `index`, counted along width, height, depth, of a part. */
 typedef struct fc_pixel {
     int64_t d, h, w;

@@ -19,11 +19,12 @@
 #include "kernels/common/integers.h"
 #include "kernels/common/transpose.h"
 
-/* Of part->block: steps of a chunk, output channels of a task, panels of pixels of a task and of a sweep. */
-enum { FC_GEMM_CHUNK, FC_GEMM_ROWS, FC_GEMM_PANELS, FC_GEMM_SWEEP, FC_GEMM_FREE };
+/* Of part->block: steps of a chunk, output channels of a task, panels of pixels of a task and of a sweep, whether to ask
+ * ahead for lines of out. */
+enum { FC_GEMM_CHUNK, FC_GEMM_ROWS, FC_GEMM_PANELS, FC_GEMM_SWEEP, FC_GEMM_FETCHES, FC_GEMM_FREE };
 enum {
     FC_PANEL_LANES = TILE_VECS * VL,
-    FC_GEMM_CHUNK_MOST = 256, /* steps summed in one chain: a constant, because bits depend on it */
+    FC_GEMM_CHUNK_MOST = 128, /* steps summed in one chain: a constant, because bits depend on it; a panel fits L1 */
     FC_PANELS_MOST = 64,
     FC_SWEEP_BYTES = 24 << 10, /* columns that stay in L1 while the weights stream past */
 };
@@ -41,6 +42,7 @@ static __attribute__((unused)) void fc_gemm_prepare(fc_part *part, const fc_mach
         part->block[FC_GEMM_ROWS] = smaller(rows, part->block[FC_GEMM_ROWS]);
     }
     part->block[FC_GEMM_PANELS] = smaller(larger(panels, 1), FC_PANELS_MOST);
+    part->block[FC_GEMM_FETCHES] = fc_out_leaves_l2(part, machine);
     int64_t panel_bytes = part->block[FC_GEMM_CHUNK] * FC_PANEL_LANES * (int64_t)sizeof(real);
     part->block[FC_GEMM_SWEEP] = smaller(larger(FC_SWEEP_BYTES / panel_bytes, 1), part->block[FC_GEMM_PANELS]);
 }
@@ -161,6 +163,12 @@ static __attribute__((unused)) size_t fc_gemm_scratch_bytes(const fc_part *part)
     return (size_t)(fc_gemm_sums(part, part->block[FC_GEMM_PANELS]) + columns) * sizeof(real);
 }
 
+/* Runs of memory, a fixed step apart. */
+typedef struct fc_ahead {
+    const char *from;
+    int64_t step, bytes, count;
+} fc_ahead;
+
 typedef struct fc_gemm_block {
     const fc_call *call;
     int64_t n, group, row_begin, row_end;
@@ -168,6 +176,7 @@ typedef struct fc_gemm_block {
     fc_panel panel[FC_PANELS_MOST + 1]; /* one more where the first is cut short */
     fc_tile_end end;
     const fc_weight_view *unpacked; /* weights to read where they lie, or NULL */
+    fc_ahead ahead;                 /* what the next sweep reads of x; count 0 when nothing is known of it */
 } fc_gemm_block;
 
 /* Appends `count` pixels from `first` as panels: TILE_VECS vectors each, but no single one when two by two will do. */
@@ -191,6 +200,7 @@ FC_INLINE int64_t fc_gemm_block_of(const fc_call *call, int64_t task, fc_gemm_bl
     block->row_end = smaller(block->row_begin + grid[2], call->part->group_out_ch);
     block->panels = 0;
     block->unpacked = NULL;
+    block->ahead = (fc_ahead){.count = 0};
     return pixel_block;
 }
 
@@ -232,6 +242,25 @@ typedef struct fc_sweep {
  * has space for what scratch was sized for, `offset` for two tables of FC_GEMM_CHUNK_MOST. */
 typedef void fc_columns_place_fn(fc_gemm_block *block, const fc_sweep *sweep, real *room, int64_t *offset);
 
+/* Asks for the lines of out that a tile of `rows` channels will store, so that they arrive while it is summed: its rows
+ * are pages apart, and the CPU's prefetchers start anew at each. */
+FC_INLINE void fc_fetch_out(const fc_panel *panel, int64_t rows, int64_t channel, int64_t out_step) {
+    enum { LINE = 64 / sizeof(stor) };
+    const stor *to = panel->out + channel * out_step, *last = to + panel->count - 1;
+    for (int64_t r = 0; r < rows; r++, to += out_step, last += out_step) {
+        for (const stor *line = to; line < last; line += LINE)
+            __builtin_prefetch(line, 1);
+        __builtin_prefetch(last, 1);
+    }
+}
+
+/* Asks for `count` of the runs, into L2: L1 is full of the sweep at work. */
+FC_INLINE void fc_fetch_ahead(fc_ahead *ahead, int64_t count) {
+    for (count = smaller(count, ahead->count), ahead->count -= count; count > 0; count--, ahead->from += ahead->step)
+        for (int64_t byte = 0; byte < ahead->bytes; byte += 64)
+            __builtin_prefetch(ahead->from + byte, 0, 2);
+}
+
 /* One panel of weights times the sweep's panels of pixels. `unpacked`: how these weights lie, or NULL. `sums`: of the
  * block's channels. */
 static __attribute__((unused)) void fc_sweep_panels(const fc_gemm_block *block, const fc_sweep *sweep, int64_t row,
@@ -241,6 +270,7 @@ static __attribute__((unused)) void fc_sweep_panels(const fc_gemm_block *block, 
     int64_t reduction = call->part->reduction, channel = block->group * call->part->group_out_ch + row;
     bool last = sweep->k + sweep->depth == reduction, one_chunk = sweep->depth == reduction;
     int64_t sums_step = one_chunk ? 0 : rows * FC_PANEL_LANES;
+    bool fetches = call->part->block[FC_GEMM_FETCHES];
     if (!one_chunk)
         sums += (row - block->row_begin) * block->panels * FC_PANEL_LANES;
     for (int64_t p = sweep->begin; p < sweep->end; p++) {
@@ -248,6 +278,8 @@ static __attribute__((unused)) void fc_sweep_panels(const fc_gemm_block *block, 
         real *tile = sums + p * sums_step;
         bool stores = last && panel->out;
         const fc_tile_end *end = stores ? &block->end : NULL;
+        if (stores && fetches)
+            fc_fetch_out(panel, rows, channel, block->end.out_step);
         if (unpacked)
             fc_tile_unpacked(rows, sweep->depth, weights, unpacked, panel, tile, sweep->k > 0, channel, end);
         else
@@ -303,8 +335,10 @@ FC_INLINE void fc_gemm_run_block(fc_gemm_block *block, void *scratch, const real
         for (int64_t p = 0; p < block->panels; p += together) {
             fc_sweep sweep = {p, smaller(p + together, block->panels), k, depth};
             place(block, &sweep, room, offset);
+            int64_t share = divide_up(block->ahead.count * TILE_ROWS, block->row_end - block->row_begin);
             for (int64_t row = block->row_begin, rows; row < block->row_end; row += rows) {
                 rows = fc_panel_rows(block->row_end - row);
+                fc_fetch_ahead(&block->ahead, share);
                 fc_sweep_panels(block, &sweep, row, rows, weights + row * row_step + (view ? 0 : k * rows),
                                 view ? &unpacked : NULL, sums);
             }

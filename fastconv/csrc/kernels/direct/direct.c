@@ -22,7 +22,7 @@
 #include "kernels/direct/store.h"
 #include "kernels/direct/taps.h"
 
-enum { CHANNELS = 0, ROWS = 1, COLUMNS = 2, LANES = 3 }; /* of part->block */
+enum { CHANNELS = 0, ROWS = 1, COLUMNS = 2, LANES = 3, FETCHES = 4 }; /* of part->block */
 enum {
     CHUNK_STEPS = 1280,
     BLOCK_LANES = BLOCK_VECS * VL,
@@ -84,6 +84,7 @@ static void prepare(fc_part *part, const fc_machine *machine) {
         rows += rows % 2; /* rows go in pairs */
     block[ROWS] = rows;
     block[COLUMNS] = columns;
+    block[FETCHES] = fc_out_leaves_l2(part, machine);
 }
 
 /* Whether the tile's pixels, `channels` times the stride apart, keep out of each other's way in the sets of L1. */
@@ -356,8 +357,10 @@ static void run_lanes(const fc_call *call, const pixel_block *b, const chunk_tap
                           .first = {b->depth, b->row + row, b->column + column},
                           .rows = rows, .columns = columns, .lanes = lanes, .sums_row = sums_row, .sums = to};
             store_to out = {.problem = NULL};
-            if (store)
+            if (store) {
                 out = store_to_of(call, &f);
+                out.fetch = call->part->block[FETCHES];
+            }
             group_sums sum = {row, rows, column, columns, lanes / VL, weights, to, sums_row, add, &out};
             sum_group(chunk, &sum);
             if (store && !out.from_tile)

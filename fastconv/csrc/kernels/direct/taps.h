@@ -191,6 +191,8 @@ static void sum_tile(const chunk_taps *chunk, const tile_pixels *at, int64_t vec
                     .tap_count = chunk->count, .tap_length = chunk->length, .column = at->column[0],
                     .sums = sums, .sums_step = sums_step, .mode = add ? SUMS_ADD : SUMS_SET, .to = *to};
     bool inside = true;
+    if (to->out != NULL && to->fetch)
+        tile_fetch(at->runs, at->pixels, vecs, to);
     for (int64_t r = 0; r < at->runs; r++) {
         job.place[r] = at->row[r] * chunk->row_step + at->column[r] * chunk->pixel_step;
         inside &= at->row[r] >= chunk->row_begin && at->row[r] < chunk->row_end &&
