@@ -68,6 +68,8 @@ static fc_status check(const fc_filter *f) {
         return fc_fail(FC_INVALID_ARGUMENT, "weights: the second stage runs along the width only");
     if (status == FC_OK)
         status = check_stage(&f->window, "window");
+    if (status == FC_OK && !f->single && (f->first.doubt > 0 || f->second.doubt > 0))
+        return fc_fail(FC_INVALID_ARGUMENT, "filter: sums in double leave no doubt");
     if (status == FC_OK && f->window.weights &&
         (f->second.weights == NULL || f->first.kernel[0] * f->first.kernel[2] != 1 || f->window.kernel[0] != 1 ||
          f->window.kernel[1] != f->first.kernel[1] || f->window.kernel[2] != f->second.kernel[2]))

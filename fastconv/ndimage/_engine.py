@@ -88,16 +88,17 @@ def _sums_are_exact(
 
 
 def _doubts(
-    source: np.dtype, target: np.dtype, stages: Sequence[np.ndarray], constant: float
-) -> list[float] | None:
-    """For each stage, by how much a float32 sum may differ from the double one; None if that is
-    so much that many sums would have to be added again."""
+    source: np.dtype, target: np.dtype, stages: Sequence[np.ndarray], constant: float,
+    roundings: int = 0,
+) -> list[float] | None:  # fmt: skip
+    """For each stage, by how much a float32 sum may differ from the double one, after that many
+    roundings, by default one a tap; None if so much that many sums would have to be added again."""
     if target.kind not in "iu" or target.char in "IQL" or constant != np.rint(constant):
         return None
     most, doubts = max(_bound(source), abs(constant)), []
     for weights in stages:
         total = most * float(np.abs(weights).sum())
-        doubts.append((len(weights.ravel()) + 3) * 2.0**-24 * total)
+        doubts.append((roundings or weights.size + 3) * 2.0**-24 * total)
         if not doubts[-1] < _MOST_DOUBT:
             return None
         most = _bound(target) if target.kind == "u" else min(total, _bound(target))
@@ -257,11 +258,11 @@ def correlate_factors(
     step = math.prod(x.shape[b + 1 :])
     if x.dtype.kind not in "biu" or x.dtype.itemsize > 2 or step > _LONGEST_STEP:
         return False
-    doubts = _doubts(x.dtype, output.dtype, [weights], 0.0)
+    # A rounding a tap and the factors', of sums of two passes.
+    taps = weights.shape[a] + weights.shape[b] + 8
+    doubts = _doubts(x.dtype, output.dtype, [weights], 0.0, taps)
     if doubts is None:
         return False
-    taps = weights.shape[a] + weights.shape[b]
-    doubt = doubts[0] * (taps + 8) / (weights.size + 3)  # two roundings a tap, and the factors'
     target, source = _target(x, output), _dense(x)
     size = (1, x.shape[a], x.shape[b])
     row = size[2] * step
@@ -273,7 +274,7 @@ def correlate_factors(
     _core.run_filter(
         source, target, single=True, batch=math.prod(x.shape[:a]), size=size, step=step,
         x_strides=strides, out_strides=strides, extension=["nearest", mode, mode], constant=0.0,
-        first=(*_stage(rows, 1), 0.0), second=(*_stage(columns, 2), doubt), window=window,
+        first=(*_stage(rows, 1), 0.0), second=(*_stage(columns, 2), doubts[0]), window=window,
         threads=-_core.threads_here.get(),
     )  # fmt: skip
     if target is not output:

@@ -151,12 +151,12 @@ static void run_first(const fc_filter_call *call, int64_t rows, int64_t columns,
         sweep_grid(&g, columns);
     }
     for (int64_t r = 0; r < rows; r++) {
-        if (!taps->grid || taps->doubt > 0)
+        if (!taps->grid) {
             point_taps(taps, s->table, r, s->pointers);
-        if (!taps->grid)
             sweep_row(taps->order, s->pointers, s->first_weight, taps->count, columns, to[r]);
+        }
         if (taps->doubt > 0)
-            settle_row(taps->order, s->pointers, taps->weight, taps->count, (real)taps->doubt, columns, to[r]);
+            settle_row(taps, s->table + r, (real)taps->doubt, columns, to[r]);
         if (taps->divisor != 0)
             divide_row((real)taps->divisor, columns, to[r]);
     }
@@ -183,12 +183,10 @@ static void run_second(const fc_filter_call *call, const real *row, int64_t r, i
     for (int64_t t = 0; t < taps->count; t++)
         s->pointers[t] = row + taps->shift[t];
     sweep_row(taps->order, s->pointers, s->second_weight, taps->count, columns, to);
-    if (window->count) {
-        point_taps(window, s->table, r, s->pointers);
-        settle_row(window->order, s->pointers, window->weight, window->count, (real)taps->doubt, columns, to);
-    } else if (taps->doubt > 0) {
-        settle_row(taps->order, s->pointers, taps->weight, taps->count, (real)taps->doubt, columns, to);
-    }
+    if (window->count)
+        settle_row(window, s->table + r, (real)taps->doubt, columns, to);
+    else if (taps->doubt > 0)
+        settle_row(taps, &row, (real)taps->doubt, columns, to);
     if (taps->divisor != 0)
         divide_row((real)taps->divisor, columns, to);
 }
