@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -32,6 +33,7 @@ __all__ = ["apply_lines", "convolve", "convolve1d", "correlate", "correlate1d"]
 
 _TINY = 2.0**-52  # SciPy leaves out weights below
 _PASSES_FROM = 20  # weights from which passes can be faster than one dense sum
+_MOST_REMEMBERED = 4096  # weights of a kernel whose factors are remembered
 _LARGE_KERNEL = 625  # weights from which transforms are faster than sums
 _NUMPY_MODES: dict[str, Any] = {
     "reflect": "symmetric", "mirror": "reflect", "nearest": "edge", "constant": "constant",
@@ -182,6 +184,17 @@ def convolve1d(
 
 def _rank_one(weights: np.ndarray) -> list[np.ndarray] | None:
     """One factor per axis if the kernel is their outer product to within a rounding or two."""
+    if weights.size > _MOST_REMEMBERED:
+        return _factors(weights)
+    return _remembered_factors(weights.tobytes(), weights.shape)
+
+
+@lru_cache(maxsize=64)
+def _remembered_factors(weights: bytes, shape: tuple[int, ...]) -> list[np.ndarray] | None:
+    return _factors(np.frombuffer(weights).reshape(shape))
+
+
+def _factors(weights: np.ndarray) -> list[np.ndarray] | None:
     if not np.isfinite(weights).all():
         return None
     factors, rest = [], weights

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -48,6 +49,12 @@ def line_of(
 
 def _order(weights: np.ndarray) -> str:
     """In which order SciPy adds the products of these taps."""
+    return _order_of(weights.tobytes())
+
+
+@lru_cache(maxsize=256)
+def _order_of(taps: bytes) -> str:
+    weights = np.frombuffer(taps)
     if len(weights) % 2 == 0:
         return "line"
     if (np.abs(weights - weights[::-1]) <= _EPS).all():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -25,6 +26,7 @@ __all__ = ["gaussian_filter", "gaussian_filter1d", "uniform_filter", "uniform_fi
 _LONGEST_BOX = 64  # beyond, SciPy's running sum, whose cost does not depend on the size, is faster
 
 
+@lru_cache(maxsize=128)
 def gaussian_taps(sigma: float, order: int, radius: int) -> np.ndarray:
     """A sampled Gaussian of sum 1, or its derivative, as the weights of a correlation.
 
@@ -44,7 +46,9 @@ def gaussian_taps(sigma: float, order: int, radius: int) -> np.ndarray:
             slope[1:] += q[:-1] * (1 / -variance)
             q = slope
         bell = (x[:, None] ** powers).dot(q) * bell
-    return bell[::-1]
+    taps = np.ascontiguousarray(bell[::-1])
+    taps.flags.writeable = False  # remembered
+    return taps
 
 
 def _gaussian_line(

@@ -63,8 +63,8 @@ FC_INLINE void one_block(fc_order order, const real *const *taps, const real *we
 }
 
 /* `columns` outputs, rounded up to vectors, of one row. */
-static void sweep_row(fc_order order, const real *const *taps, const real *weight, int64_t count, int64_t columns,
-                      real *to) {
+static void real_sweep_row(fc_order order, const real *const *taps, const real *weight, int64_t count,
+                           int64_t columns, real *to) {
     int64_t at = 0;
     for (; at + (LIST_VECS - 1) * VL < columns; at += LIST_VECS * VL)
         one_block(order, taps, weight, count, at, LIST_VECS, to);
@@ -210,6 +210,12 @@ FC_INLINE void sweep_columns(const grid *g, int64_t columns, const int64_t width
         grid_block(g, at, GRID_VECS, width);
     for (; at < columns; at += VL)
         grid_block(g, at, 1, width);
+}
+
+static void real_divide_row(double divisor, int64_t n, real *row) {
+    vec by = v_set1((real)divisor);
+    for (int64_t i = 0; i < n; i += VL)
+        v_store(row + i, v_div(v_load(row + i), by));
 }
 
 /* `columns` outputs of each row, rounded up to vectors. */
