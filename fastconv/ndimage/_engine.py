@@ -94,18 +94,24 @@ def _sums_are_exact(
     return True
 
 
+def _roundings(taps: int, order: str) -> int:
+    """How often at most a float32 sum of whole numbers is rounded, and its weights once: for each
+    tap, or for each pair of equal ones, which are added first and exactly; two more for safety."""
+    return 3 + (taps // 2 + 1 if order in ("even", "odd") else taps)
+
+
 def _doubts(
     source: np.dtype, target: np.dtype, stages: Sequence[np.ndarray], constant: float,
-    roundings: int = 0,
+    roundings: Sequence[int],
 ) -> list[float] | None:  # fmt: skip
-    """For each stage, by how much a float32 sum may differ from the double one, after that many
-    roundings, by default one a tap; None if so much that many sums would have to be added again."""
+    """For each stage, by how much a float32 sum may differ from the double one, after so many
+    roundings; None if so much that many sums would have to be added again."""
     if target.kind not in "iu" or target.char in "IQL" or constant != np.rint(constant):
         return None
     most, doubts = max(_bound(source), abs(constant)), []
-    for weights in stages:
+    for weights, count in zip(stages, roundings):
         total = most * float(np.abs(weights).sum())
-        doubts.append((roundings or weights.size + 3) * 2.0**-24 * total)
+        doubts.append(count * 2.0**-24 * total)
         if not doubts[-1] < _MOST_DOUBT:
             return None
         most = _bound(target) if target.kind == "u" else min(total, _bound(target))
@@ -114,8 +120,9 @@ def _doubts(
 
 
 def _precision(
-    x: np.ndarray, out: np.ndarray, stages: Sequence[np.ndarray], constant: float, divided: bool
-) -> tuple[bool, list[float]]:
+    x: np.ndarray, out: np.ndarray, stages: Sequence[np.ndarray], constant: float, divided: bool,
+    roundings: Sequence[int],
+) -> tuple[bool, list[float]]:  # fmt: skip
     """Whether to compute in float32, and what doubt that leaves about each stage's sums.
 
     float32 stays what it is. Narrow integers are computed in float32 where no sum of whole numbers
@@ -130,7 +137,7 @@ def _precision(
         return False, sure
     if _sums_are_exact(source, target, stages, constant, _EXACT_IN_SINGLE):
         return True, sure
-    doubts = None if divided else _doubts(source, target, stages, constant)
+    doubts = None if divided else _doubts(source, target, stages, constant, roundings)
     return doubts is not None, doubts or sure
 
 
@@ -161,7 +168,8 @@ def _run(
     """One run over dense arrays seen as `planes` x depth x height x (width * step)."""
     stages = [first] if second is None else [first, second]
     weights = [stage[2] for stage in stages]
-    single, doubts = _precision(x, out, weights, constant, any(stage[4] for stage in stages))
+    divided, counts = any(s[4] for s in stages), [_roundings(s[2].size, s[3]) for s in stages]
+    single, doubts = _precision(x, out, weights, constant, divided, counts)
     given = [(*stage, doubt) for stage, doubt in zip(stages, doubts)]
     row = size[2] * step
     strides = (size[0] * size[1] * row, size[1] * row, row)
@@ -265,17 +273,17 @@ def correlate_factors(
     step = math.prod(x.shape[b + 1 :])
     if x.dtype.kind not in "biu" or x.dtype.itemsize > 2 or step > _LONGEST_STEP:
         return False
-    # A rounding a tap and the factors', of sums of two passes.
-    taps = weights.shape[a] + weights.shape[b] + 8
-    doubts = _doubts(x.dtype, output.dtype, [weights], 0.0, taps)
+    rows = Line(a, np.ascontiguousarray(factors[a].ravel() * _rest(factors, long)), before[a], mode)
+    columns = Line(b, np.ascontiguousarray(factors[b].ravel()), before[b], mode)
+    # Two passes', and of the second the pairs', whose cells are no whole numbers, and the factors'.
+    count = sum(_roundings(line.weights.size, _order(line.weights)) for line in (rows, columns)) + 2
+    doubts = _doubts(x.dtype, output.dtype, [weights], 0.0, [count])
     if doubts is None:
         return False
     target, source = _target(x, output), _dense(x)
     size = (1, x.shape[a], x.shape[b])
     row = size[2] * step
     strides = (size[1] * row, size[1] * row, row)
-    rows = Line(a, np.ascontiguousarray(factors[a].ravel() * _rest(factors, long)), before[a], mode)
-    columns = Line(b, np.ascontiguousarray(factors[b].ravel()), before[b], mode)
     kernel, lead = (1, *weights.shape[a : b + 1]), (0, *before[a : b + 1])
     window = (kernel, lead, np.ascontiguousarray(weights, np.float64), "raster", 0.0, 0.0)
     _core.run_filter(

@@ -102,9 +102,9 @@ static void settle_block(const fc_filter_taps *taps, const real *const *table, i
 /* One output in double. Sums in SciPy's order wait for each addition; where any order tells on which side of a whole
  * number the sum lies, by more than `margin`, it does. */
 static double settle_one(const fc_filter_taps *taps, const real *const *table, int64_t at, double margin) {
-    enum { CHAINS = 8 };
+    enum { CHAINS = 8, SHORT = 64 };
     double part[CHAINS] = {0}, sum = 0;
-    int64_t t = 0;
+    int64_t t = taps->count < SHORT ? taps->count : 0;
 #define FC_TAP(t) ((double)table[taps->row[t]][taps->shift[t] + at])
     for (; t + CHAINS <= taps->count; t += CHAINS)
         for (int i = 0; i < CHAINS; i++)
@@ -113,7 +113,7 @@ static double settle_one(const fc_filter_taps *taps, const real *const *table, i
         sum += FC_TAP(t) * taps->weight[t];
     for (int i = 0; i < CHAINS; i++)
         sum += part[i];
-    if (fabs(sum - rint(sum)) > margin)
+    if (taps->count >= SHORT && fabs(sum - rint(sum)) > margin)
         return sum;
     if (taps->order == FC_ORDER_EVEN || taps->order == FC_ORDER_ODD) {
         double sign = taps->order == FC_ORDER_EVEN ? 1 : -1;
@@ -140,14 +140,15 @@ static void settle_row(const fc_filter_taps *taps, const real *const *table, rea
             continue;
         real gaps[VL];
         v_store(gaps, gap);
-        int found = 0;
-        for (int i = 0; i < VL; i++)
+        int lane[VL], found = 0;
+        for (int i = 0; i < VL; i++) {
+            lane[found] = i;
             found += gaps[i] < doubt;
+        }
         if (found > VL / 4)
             settle_block(taps, table, at, to);
-        for (int i = 0; found <= VL / 4 && i < VL; i++)
-            if (gaps[i] < doubt)
-                to[at + i] = (real)trunc(settle_one(taps, table, at + i, margin));
+        for (int i = 0; found <= VL / 4 && i < found; i++)
+            to[at + lane[i]] = (real)trunc(settle_one(taps, table, at + lane[i], margin));
     }
 }
 #else
