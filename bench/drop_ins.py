@@ -35,7 +35,7 @@ SLOW = 0.3
 FFT_FORMS = ("scipy.fftconvolve", "scipy.oaconvolve")
 COLUMNS = ("scipy.direct", *FFT_FORMS, "numpy.convolve", "opencv", "skimage")
 SHORT_LINE, SHORT_KERNEL = 4000, 65
-# The figures of issue 5: what the ratios of each group are taken over, and the value wanted.
+# What the suite is to show: ratios over all cases that have the other runner, and the value wanted.
 TARGETS = (
     ("SciPy's direct forms, geometric mean", 15.0),
     ("the better of fftconvolve and oaconvolve, geometric mean", 1.5),
@@ -55,10 +55,11 @@ class Job(NamedTuple):
 def jobs() -> Iterator[Job]:
     """Every case; `prepare` says whether SciPy's direct form is wanted too."""
     for name, case in test_signal.CASES.items():
-        yield Job(name, name.split()[0] + "s", case.seconds, case.prepare)
+        yield Job(name, f"signal, {name.split()[0]}s", case.seconds, case.prepare)
     for picture in image_filters.all_cases():
         kind = "pictures" if len(picture.shape) == 2 else "volumes"
-        yield Job(picture.name, f"{kind} {picture.dtype}", picture.seconds, picture.prepare)
+        group = f"ndimage, {kind} {picture.dtype}"
+        yield Job(picture.name, group, picture.seconds, picture.prepare)
 
 
 def timed(call: Callable, number: int) -> float:
@@ -136,9 +137,7 @@ def summary(rows: dict[str, dict[str, float]], groups: dict[str, str]) -> None:
             )
             found.append(text)
         print(f"| {' | '.join(found)} |")
-    over = [
-        [ratio[kind] for ratio in ratios.values() if kind in ratio] for kind in kinds[:3]
-    ]  # fmt: skip
+    over = [[ratio[kind] for ratio in ratios.values() if kind in ratio] for kind in kinds[:3]]
     short = [ratios[name]["numpy.convolve"] for name in rows if is_short(name)]
     figures = [
         *(geometric_mean(values) for values in over), min(over[2], default=math.nan),
