@@ -9,24 +9,15 @@ from image_filters import PEERS, all_cases, check, picture, runners
 
 pytestmark = pytest.mark.benchmark(min_rounds=3, max_time=0.15, warmup=False, disable_gc=True)
 
-# Direct sums of SciPy's that take longer are timed by `python bench/image_filters.py` only.
-MOST_PRODUCTS = 3e8
-
-
-def products(case) -> float:
-    count = 1.0
-    for size in case.shape:
-        count *= size * (case.argument or 3)
-    return count
-
-
-CASES = [case for case in all_cases() if products(case) <= MOST_PRODUCTS]
+# Longer calls of SciPy's are timed by `python bench/drop_ins.py` only.
+MOST_SECONDS = 0.2
+CASES = [case for case in all_cases() if case.seconds <= MOST_SECONDS]
 
 
 @lru_cache(maxsize=1)
 def prepared(case):
     calls = runners(case, picture(case))
-    return calls, calls["scipy"]()
+    return calls, calls["scipy.direct"]()
 
 
 @pytest.mark.parametrize("runner", ["fastconv", *PEERS])

@@ -1,7 +1,8 @@
 /* The record of image filters (fc_filter of fastconv.h); like pooling, they are not in kernels.inc.
  *
  * filter.c checks, turns weights into lists of taps and cuts the work; kernels/filter/filter.c, compiled per
- * instruction set for float32 and float64, computes a block of rows of one plane, a strip of columns at a time:
+ * instruction set for float32 and float64 (and, beside float32, for 16-bit whole numbers), computes a block of rows of
+ * one plane, a strip of columns at a time:
  *
  *   rows of x ──convert, extend──► ring of rows ──first stage──► row ──convert, extend──► second stage ──► out
  *
@@ -16,6 +17,7 @@
 enum {
     FC_FILTER_ROWS = 4,         /* output rows computed together */
     FC_FILTER_MOST_LANES = 16,  /* VL of every instruction set is at most this and divides it */
+    FC_FILTER_LONGEST_MEAN = 64, /* 8-bit values of which 16 bits can take the mean */
 };
 
 /* Taps in the order in which they are added. Tap t reads row[t] of the table and starts shift[t] into it. */
@@ -33,16 +35,17 @@ typedef struct fc_filter_call {
     const char *x;
     char *out;
     fc_filter_taps first, second, window;
+    bool whole;             /* in 16-bit whole numbers, not reals */
     int64_t columns;        /* elements of a row: width * step */
     int64_t left[2], right[2]; /* elements the first and the second stage read beyond their outputs */
     int64_t strip, strips;  /* columns of out per strip */
     int64_t block, blocks;  /* rows of out per task */
     int64_t ring;           /* rows of one depth tap */
-    int64_t pitch;          /* reals of a row of the ring */
 } fc_filter_call;
 
 typedef struct fc_filter_kernel {
     const char *name; /* "filter.f32.avx512" */
+    bool has_wholes;  /* runs calls of 16-bit whole numbers as well */
     size_t (*scratch_bytes)(const fc_filter_call *call);
     void (*run)(const fc_filter_call *call, int64_t task, void *scratch);
 } fc_filter_kernel;

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -32,6 +34,7 @@ __all__ = ["apply_lines", "convolve", "convolve1d", "correlate", "correlate1d"]
 
 _TINY = 2.0**-52  # SciPy leaves out weights below
 _PASSES_FROM = 20  # weights from which passes can be faster than one dense sum
+_MOST_REMEMBERED = 4096  # weights of a kernel whose factors are remembered
 _LARGE_KERNEL = 625  # weights from which transforms are faster than sums
 _NUMPY_MODES: dict[str, Any] = {
     "reflect": "symmetric", "mirror": "reflect", "nearest": "edge", "constant": "constant",
@@ -182,6 +185,17 @@ def convolve1d(
 
 def _rank_one(weights: np.ndarray) -> list[np.ndarray] | None:
     """One factor per axis if the kernel is their outer product to within a rounding or two."""
+    if weights.size > _MOST_REMEMBERED:
+        return _factors(weights)
+    return _remembered_factors(weights.tobytes(), weights.shape)
+
+
+@lru_cache(maxsize=64)
+def _remembered_factors(weights: bytes, shape: tuple[int, ...]) -> list[np.ndarray] | None:
+    return _factors(np.frombuffer(weights).reshape(shape))
+
+
+def _factors(weights: np.ndarray) -> list[np.ndarray] | None:
     if not np.isfinite(weights).all():
         return None
     factors, rest = [], weights
@@ -236,10 +250,17 @@ def _even(x: np.ndarray) -> bool:
     A transform's rounding is relative to the largest values near by. Windows of large kernels hold
     whole blocks, so that no output is then small beside it but by cancellation.
     """
-    most = np.abs(x)
-    for axis in range(x.ndim):
-        most = np.maximum.reduceat(most, np.arange(0, x.shape[axis], 16), axis=axis)
-    return bool(most.min() * 1024 >= most.max()) and bool(np.isfinite(most.max()))
+    largest = max(float(x.max()), -float(x.min()))
+    if not math.isfinite(largest):
+        return False
+    for step in (8, 1):  # two rows of each block say so nearly always
+        most = np.abs(x[::step])
+        for axis in range(x.ndim):
+            block = 16 // step if axis == 0 else 16
+            most = np.maximum.reduceat(most, np.arange(0, most.shape[axis], block), axis=axis)
+        if most.min() * 1024 >= largest:
+            return True
+    return False
 
 
 def _by_transform(

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -48,6 +49,12 @@ def line_of(
 
 def _order(weights: np.ndarray) -> str:
     """In which order SciPy adds the products of these taps."""
+    return _order_of(weights.tobytes())
+
+
+@lru_cache(maxsize=256)
+def _order_of(taps: bytes) -> str:
+    weights = np.frombuffer(taps)
     if len(weights) % 2 == 0:
         return "line"
     if (np.abs(weights - weights[::-1]) <= _EPS).all():
@@ -87,17 +94,24 @@ def _sums_are_exact(
     return True
 
 
+def _roundings(taps: int, order: str) -> int:
+    """How often at most a float32 sum of whole numbers is rounded, and its weights once: for each
+    tap, or for each pair of equal ones, which are added first and exactly; two more for safety."""
+    return 3 + (taps // 2 + 1 if order in ("even", "odd") else taps)
+
+
 def _doubts(
-    source: np.dtype, target: np.dtype, stages: Sequence[np.ndarray], constant: float
-) -> list[float] | None:
-    """For each stage, by how much a float32 sum may differ from the double one; None if that is
-    so much that many sums would have to be added again."""
+    source: np.dtype, target: np.dtype, stages: Sequence[np.ndarray], constant: float,
+    roundings: Sequence[int],
+) -> list[float] | None:  # fmt: skip
+    """For each stage, by how much a float32 sum may differ from the double one, after so many
+    roundings; None if so much that many sums would have to be added again."""
     if target.kind not in "iu" or target.char in "IQL" or constant != np.rint(constant):
         return None
     most, doubts = max(_bound(source), abs(constant)), []
-    for weights in stages:
+    for weights, count in zip(stages, roundings):
         total = most * float(np.abs(weights).sum())
-        doubts.append((len(weights.ravel()) + 3) * 2.0**-24 * total)
+        doubts.append(count * 2.0**-24 * total)
         if not doubts[-1] < _MOST_DOUBT:
             return None
         most = _bound(target) if target.kind == "u" else min(total, _bound(target))
@@ -106,8 +120,9 @@ def _doubts(
 
 
 def _precision(
-    x: np.ndarray, out: np.ndarray, stages: Sequence[np.ndarray], constant: float, divided: bool
-) -> tuple[bool, list[float]]:
+    x: np.ndarray, out: np.ndarray, stages: Sequence[np.ndarray], constant: float, divided: bool,
+    roundings: Sequence[int],
+) -> tuple[bool, list[float]]:  # fmt: skip
     """Whether to compute in float32, and what doubt that leaves about each stage's sums.
 
     float32 stays what it is. Narrow integers are computed in float32 where no sum of whole numbers
@@ -122,7 +137,7 @@ def _precision(
         return False, sure
     if _sums_are_exact(source, target, stages, constant, _EXACT_IN_SINGLE):
         return True, sure
-    doubts = None if divided else _doubts(source, target, stages, constant)
+    doubts = None if divided else _doubts(source, target, stages, constant, roundings)
     return doubts is not None, doubts or sure
 
 
@@ -153,7 +168,8 @@ def _run(
     """One run over dense arrays seen as `planes` x depth x height x (width * step)."""
     stages = [first] if second is None else [first, second]
     weights = [stage[2] for stage in stages]
-    single, doubts = _precision(x, out, weights, constant, any(stage[4] for stage in stages))
+    divided, counts = any(s[4] for s in stages), [_roundings(s[2].size, s[3]) for s in stages]
+    single, doubts = _precision(x, out, weights, constant, divided, counts)
     given = [(*stage, doubt) for stage, doubt in zip(stages, doubts)]
     row = size[2] * step
     strides = (size[0] * size[1] * row, size[1] * row, row)
@@ -257,23 +273,23 @@ def correlate_factors(
     step = math.prod(x.shape[b + 1 :])
     if x.dtype.kind not in "biu" or x.dtype.itemsize > 2 or step > _LONGEST_STEP:
         return False
-    doubts = _doubts(x.dtype, output.dtype, [weights], 0.0)
+    rows = Line(a, np.ascontiguousarray(factors[a].ravel() * _rest(factors, long)), before[a], mode)
+    columns = Line(b, np.ascontiguousarray(factors[b].ravel()), before[b], mode)
+    # Two passes', and of the second the pairs', whose cells are no whole numbers, and the factors'.
+    count = sum(_roundings(line.weights.size, _order(line.weights)) for line in (rows, columns)) + 2
+    doubts = _doubts(x.dtype, output.dtype, [weights], 0.0, [count])
     if doubts is None:
         return False
-    taps = weights.shape[a] + weights.shape[b]
-    doubt = doubts[0] * (taps + 8) / (weights.size + 3)  # two roundings a tap, and the factors'
     target, source = _target(x, output), _dense(x)
     size = (1, x.shape[a], x.shape[b])
     row = size[2] * step
     strides = (size[1] * row, size[1] * row, row)
-    rows = Line(a, np.ascontiguousarray(factors[a].ravel() * _rest(factors, long)), before[a], mode)
-    columns = Line(b, np.ascontiguousarray(factors[b].ravel()), before[b], mode)
     kernel, lead = (1, *weights.shape[a : b + 1]), (0, *before[a : b + 1])
     window = (kernel, lead, np.ascontiguousarray(weights, np.float64), "raster", 0.0, 0.0)
     _core.run_filter(
         source, target, single=True, batch=math.prod(x.shape[:a]), size=size, step=step,
         x_strides=strides, out_strides=strides, extension=["nearest", mode, mode], constant=0.0,
-        first=(*_stage(rows, 1), 0.0), second=(*_stage(columns, 2), doubt), window=window,
+        first=(*_stage(rows, 1), 0.0), second=(*_stage(columns, 2), doubts[0]), window=window,
         threads=-_core.threads_here.get(),
     )  # fmt: skip
     if target is not output:

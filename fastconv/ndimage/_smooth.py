@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -22,9 +23,11 @@ from fastconv.ndimage._engine import Line, line_of
 
 __all__ = ["gaussian_filter", "gaussian_filter1d", "uniform_filter", "uniform_filter1d"]
 
+_MOST_IN_DOUBLE = 2**53
 _LONGEST_BOX = 64  # beyond, SciPy's running sum, whose cost does not depend on the size, is faster
 
 
+@lru_cache(maxsize=128)
 def gaussian_taps(sigma: float, order: int, radius: int) -> np.ndarray:
     """A sampled Gaussian of sum 1, or its derivative, as the weights of a correlation.
 
@@ -44,7 +47,9 @@ def gaussian_taps(sigma: float, order: int, radius: int) -> np.ndarray:
             slope[1:] += q[:-1] * (1 / -variance)
             q = slope
         bell = (x[:, None] ** powers).dot(q) * bell
-    return bell[::-1]
+    taps = np.ascontiguousarray(bell[::-1])
+    taps.flags.writeable = False  # remembered
+    return taps
 
 
 def _gaussian_line(
@@ -61,10 +66,14 @@ def _gaussian_line(
     return line_of(axis, gaussian_taps(deviation, derivative, reach), read_mode(mode))
 
 
-def _filter_lines(x: np.ndarray, lines: list[Line], output: Any, cval: Any) -> np.ndarray:
+def _filter_lines(
+    x: np.ndarray, lines: list[Line], output: Any, cval: Any, *, means: bool = False
+) -> np.ndarray:
     """The passes; of complex arrays, on each part."""
     is_complex = x.dtype.kind == "c"
     out = read_output(output, x, is_complex)
+    if means:
+        _check_sums(x, lines, out, cval)
     if not lines:
         out[...] = x[...]
     elif is_complex:
@@ -178,6 +187,19 @@ def gaussian_filter(
     return _filter_lines(x, lines, output, cval)
 
 
+def _check_sums(x: np.ndarray, lines: list[Line], out: np.ndarray, cval: Any) -> None:
+    """SciPy carries one sum along a line; ours of each window are its to the last bit only while
+    doubles hold both."""
+    if out.dtype.kind not in "iu" or x.dtype.kind not in "biu" or not x.size or not lines:
+        return
+    most = max(abs(int(x.max())), abs(int(x.min()))) if x.dtype.itemsize == 8 else 2**32
+    negative = x.dtype.kind == "i" or np.real(cval) < 0
+    if len(lines) > 1 and out.dtype.kind == "u" and out.dtype.itemsize == 8 and negative:
+        most = 2**64  # what is negative wraps around between two passes
+    if most * max(len(line.weights) for line in lines) >= _MOST_IN_DOUBLE:
+        raise NotCovered(f"means of {x.dtype} as {out.dtype} beyond 2**53")
+
+
 def _box_line(size: Any, axis: int, mode: Any, origin: Any) -> Line:
     taps = read_index(size, "size")
     if not 1 <= taps <= _LONGEST_BOX:
@@ -206,7 +228,8 @@ def uniform_filter1d(
 
     Raises
     ------
-    As SciPy's function, which is asked for whatever is not covered: here, more than 64 cells.
+    As SciPy's function, which is asked for whatever is not covered: here, more than 64 cells, and
+    64-bit integers whose sums may exceed 2**53.
 
     Notes
     -----
@@ -223,7 +246,7 @@ def uniform_filter1d(
     """
     x = read_input(input)
     line = _box_line(size, read_axis(axis, x.ndim), mode, origin)
-    return _filter_lines(x, [line], output, cval)
+    return _filter_lines(x, [line], output, cval, means=True)
 
 
 @stands_in("ndimage")
@@ -250,7 +273,7 @@ def uniform_filter(
     Raises
     ------
     As SciPy's function, which is asked for whatever is not covered: here, more than 64 cells along
-    an axis.
+    an axis, and 64-bit integers whose sums may exceed 2**53.
 
     Notes
     -----
@@ -273,4 +296,4 @@ def uniform_filter(
         for axis, s, m, o in zip(numbers, sizes, modes, origins)
         if s > 1
     ]
-    return _filter_lines(x, lines, output, cval)
+    return _filter_lines(x, lines, output, cval, means=True)

@@ -18,7 +18,7 @@ from fastconv.signal._planes import (
     Region,
     convolve_depthwise,
     convolve_region,
-    plan_of,
+    fastest_plan,
     runs_by_fft,
 )
 
@@ -70,7 +70,7 @@ def _line(code: str, n: int, k: int, mode: str) -> tuple[Any, int] | None:
     """The plan of a signal of n >= k samples and the length of the result; None for the FFT."""
     ((low, high),) = region_of(mode, (n,), (k,))
     padding = (k - 1 - low, high - n)
-    plan = plan_of(code, (1, 1, n), (k,), (padding,), "auto", False)
+    plan = fastest_plan(code, (1, 1, n), (k,), (padding,))
     return None if plan.algorithm == "fft" else (plan, high - low)
 
 

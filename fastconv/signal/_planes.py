@@ -27,7 +27,15 @@ from fastconv._convolve import make_problem, weights_unsafe
 from fastconv._planning import make_plan
 from fastconv._problem import Problem
 
-__all__ = ["CODES", "Region", "convolve_depthwise", "convolve_region", "plan_of", "runs_by_fft"]
+__all__ = [
+    "CODES",
+    "Region",
+    "convolve_depthwise",
+    "convolve_region",
+    "fastest_plan",
+    "plan_of",
+    "runs_by_fft",
+]
 
 Region = tuple[tuple[int, int], ...]  # [low, high) of the full convolution, per axis
 
@@ -37,6 +45,8 @@ _FFT_RANGE = {"f32": 300.0, "f64": 1e5}
 _FFT_RANGE_WIDENED = 1e9
 _SAMPLED = 32  # of a block, to find what is typical
 _RANK_ONE_TAPS = 9
+# What a line by FFT takes over the estimate, measured with AVX-512 on one core, and the look at x.
+_LONE_LINE, _LOOK_SECONDS = 2.2, 1e-4
 _RANK_ONE_ERROR = 4.0  # units of roundoff of the largest tap
 
 
@@ -153,7 +163,10 @@ def _planes(
     code = CODES[x.dtype]
     unsafe = weights_unsafe(w, w.shape[2:])
     key = (x.shape, w.shape[2:], padding)
-    plan = plan_of(code, *key, how if how == "fft" and not unsafe else "auto", unsafe)
+    if unsafe or how == "fft":
+        plan = plan_of(code, *key, "auto" if unsafe else "fft", unsafe)
+    else:
+        plan = fastest_plan(code, *key)
     if how != "fft" and w.ndim == 4 and len(w) == 1 and w.size >= _RANK_ONE_TAPS:
         passes = _passes(plan, x, w, padding, exact)
         if passes is not None:
@@ -297,6 +310,19 @@ def _touched(some: np.ndarray, kernel: tuple[int, ...], padding: Any) -> np.ndar
     return some
 
 
+def fastest_plan(
+    code: str, shape: tuple[int, ...], kernel: tuple[int, ...], padding: tuple[tuple[int, int], ...]
+) -> Any:
+    """The cost model's choice; of a line, the FFT only where it wins by more than the model leaves
+    out: the look at the samples' range, and transforms that have no other line beside them."""
+    plan = plan_of(code, shape, kernel, padding, "auto", False)
+    if plan.algorithm != "fft" or len(kernel) > 1 or math.prod(shape[:2]) > 1:
+        return plan
+    direct = plan_of(code, shape, kernel, padding, "auto", True)
+    fft_seconds = _LONE_LINE * plan.estimated_seconds + _LOOK_SECONDS
+    return direct if direct.estimated_seconds < fft_seconds else plan
+
+
 def runs_by_fft(
     code: str, shape: tuple[int, ...], kernel: tuple[int, ...], region: Region
 ) -> bool:
@@ -310,5 +336,5 @@ def runs_by_fft(
         before, after = k - 1 - low, high - n
         padding.append((max(before, 0), max(after, 0)))
         sizes.append(n + min(before, 0) + min(after, 0))
-    plan = plan_of(code, (1, 1, *sizes), kernel, tuple(padding), "auto", False)
+    plan = fastest_plan(code, (1, 1, *sizes), kernel, tuple(padding))
     return bool(plan.algorithm == "fft")

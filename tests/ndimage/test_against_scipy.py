@@ -261,3 +261,50 @@ def test_bits_do_not_depend_on_threads():
             results.append((ours.gaussian_filter(x, 3).tobytes(),
                             ours.correlate(x, np.ones((5, 5))).tobytes()))
     assert results[0] == results[1] == results[2]
+
+
+@pytest.mark.parametrize("size", range(1, 65))
+def test_means_of_bytes_in_16_bits(rng, size):
+    """Quotients by every length a mean in 16 bits has, of the largest sums and of any."""
+    x = rng.integers(0, 256, (70, 90), dtype=np.uint8)
+    x[30:40, 10:80] = 255
+    agree("uniform_filter", x, size)
+    agree("uniform_filter1d", x, size, mode="constant", cval=255)
+    agree("uniform_filter1d", x > 99, size, output=np.uint8, axis=0)
+
+
+def test_filters_of_bytes_at_the_edge_of_16_bits(rng):
+    x = rng.integers(0, 256, (19, 45), dtype=np.uint8)
+    x[3:9] = 255
+    for total in (127, 128, 129):  # sums of 255 * 128 are below 2**15, of 255 * 129 above
+        weights = np.array([[total - 7, 0, 3], [-4, 0, 0]])
+        for output in (np.uint8, np.int8, np.int16, np.uint16, np.int32, np.uint32, np.int64):
+            agree("correlate", x, weights, output=output)
+            agree("correlate", x.astype(np.int8), weights, output=output)
+            agree("correlate1d", x, [1, -total + 1], output=output, mode="constant", cval=-1)
+        agree("gaussian_filter1d", x, 1.5, output=np.int16)
+    for output in (np.uint8, np.int8, np.int16, np.uint16, np.int32, np.uint32, np.float32):
+        for name in ("sobel", "prewitt", "laplace"):
+            agree(name, x, output=output, mode="constant", cval=255)
+            agree(name, x.astype(np.int8), output=output)
+    agree("sobel", np.stack([x, x[::-1], x // 2], axis=-1), axis=0, output=np.int16)
+
+
+def test_doubtful_sums_of_bytes(rng):
+    """Flat parts, sums that are whole numbers but for rounding, and long kernels."""
+    x = rng.integers(0, 256, (60, 83), dtype=np.uint8)
+    x[20:50, 5:60] = 255
+    for size in (5, 7, 15, 31, 63):
+        taps = np.hanning(size + 2)[1:-1]
+        taps /= taps.sum()
+        agree("correlate", x, np.multiply.outer(taps, taps))
+        agree("correlate1d", x, taps, axis=0)
+        agree("correlate1d", x, taps[: size // 2 + 2])
+    agree("correlate", x, np.full((5, 4), 1 / 20))
+    agree("gaussian_filter", x, 2.0)
+
+
+def test_means_beyond_doubles_are_left_to_scipy(rng):
+    x = rng.integers(-(2**62), 2**62, (9, 30))
+    agree("uniform_filter", x, 5)
+    agree("uniform_filter", rng.integers(-99, 99, (19, 40), dtype=np.int8), 4, output=np.uint64)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import inspect
 import itertools
 import warnings
 
 import numpy as np
 import pytest
 
-from fastconv import signal
+from fastconv import ndimage, signal
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")
@@ -24,10 +25,10 @@ def picture(rng):
     return rng.standard_normal((37, 50))
 
 
-def same(found, wanted, tolerance=1e-12):
+def same(found, wanted, tolerance=1e-12, scheduler="sync"):
     assert isinstance(found, da.Array)
     assert (found.dtype, found.shape) == (wanted.dtype, wanted.shape)
-    np.testing.assert_allclose(found.compute(scheduler="sync"), wanted, rtol=0, atol=tolerance)
+    np.testing.assert_allclose(found.compute(scheduler=scheduler), wanted, rtol=0, atol=tolerance)
 
 
 @pytest.mark.parametrize("mode", ["full", "same", "valid"])
@@ -83,6 +84,81 @@ def test_any_filter(picture):
     same(lazy.map_filter(ndimage.gaussian_filter, x, halo, 2.0, wrap=True), wanted)
 
 
+FILTERS = [
+    ("convolve", ([[0, 1.5, 2], [1, -3, 0.5]],), {"origin": (-1, 1)}),
+    ("correlate", ([[0, 1.5, 2, 4], [1, -3, 0.5, 0]],), {"origin": [0, -2]}),
+    ("correlate", ([1.0, 2, -1, 5],), {"axes": (-1,), "origin": 1}),
+    ("convolve1d", ([1, 2, 3, 5.5],), {"axis": 0, "origin": -1}),
+    ("correlate1d", ([1, 2, 3, 5.5, 6],), {"origin": 2}),
+    ("gaussian_filter", (2.0,), {"truncate": 3.0}),
+    ("gaussian_filter", ((0, 1.5),), {"order": (0, 1), "radius": (1, 5)}),
+    ("gaussian_filter", (6,), {"axes": 1}),
+    ("gaussian_filter", (11,), {}),  # reaches as far as the picture
+    ("gaussian_filter1d", (1.5,), {"axis": 0, "order": 2}),
+    ("gaussian_gradient_magnitude", (1.5,), {"truncate": 2.0}),
+    ("gaussian_gradient_magnitude", ((1.0, 2.0),), {"axes": (1,)}),
+    ("gaussian_laplace", (1.5,), {"radius": 4}),
+    ("gaussian_laplace", ((2.0,),), {"axes": (0,)}),
+    ("laplace", (), {}),
+    ("prewitt", (), {"axis": 0}),
+    ("sobel", (), {}),
+    ("uniform_filter", ([4, 7],), {"origin": (1, -3)}),
+    ("uniform_filter", (5,), {"axes": 0}),
+    ("uniform_filter1d", (6,), {"axis": 0, "origin": 2}),
+]
+
+
+@pytest.mark.parametrize("mode", ["reflect", "mirror", "nearest", "constant", "wrap"])
+@pytest.mark.parametrize(("name", "args", "options"), FILTERS, ids=str)
+def test_image_filters(picture, name, args, options, mode):
+    options = {**options, "mode": mode, "cval": 0.5}
+    wanted = getattr(ndimage, name)(picture, *args, **options)
+    for chunks in ((10, 13), ((1, 1, 2, 33), (3, 40, 7))):
+        x = da.from_array(picture, chunks=chunks)
+        same(getattr(lazy.ndimage, name)(x, *args, **options), wanted)
+    bytes_ = (picture * 50).astype(np.int8)
+    wanted = getattr(ndimage, name)(bytes_, *args, output=np.int16, **options)
+    found = getattr(lazy.ndimage, name)(da.from_array(bytes_, chunks=11), *args,
+                                        output=np.int16, **options)  # fmt: skip
+    same(found, wanted, 0)
+
+
+def test_a_mode_for_each_axis_and_volumes(picture, rng):
+    x = da.from_array(picture, chunks=(10, 13))
+    modes = ["wrap", "mirror"]
+    for name in ("gaussian_filter", "gaussian_laplace", "gaussian_gradient_magnitude"):
+        wanted = getattr(ndimage, name)(picture, 1.5, mode=modes)
+        same(getattr(lazy, name)(x, 1.5, mode=modes), wanted)
+    same(lazy.sobel(x, mode=modes), ndimage.sobel(picture, mode=modes))
+    volume = rng.standard_normal((9, 14, 11)).astype(np.float32)
+    x = da.from_array(volume, chunks=(4, 5, 6))
+    same(lazy.gaussian_filter(x, 1, mode="wrap"), ndimage.gaussian_filter(volume, 1, mode="wrap"))
+    w = rng.standard_normal((3, 2, 4))
+    same(lazy.ndimage.correlate(x, w), ndimage.correlate(volume, w), 1e-5)
+
+
+def test_every_image_filter_is_there():
+    generic = {"generic_laplace", "generic_gradient_magnitude"}  # reach as far as their function
+    assert set(lazy.ndimage.__all__) == set(ndimage.__all__) - generic
+    for name in lazy.ndimage.__all__:
+        ours, theirs = getattr(lazy.ndimage, name), getattr(ndimage, name)
+        assert inspect.signature(ours) == inspect.signature(theirs)
+
+
+def test_errors_of_image_filters_come_at_once(picture):
+    x = da.from_array(picture, chunks=10)
+    with pytest.raises(TypeError, match="dask array"):
+        lazy.sobel(picture)
+    with pytest.raises(TypeError, match="dtype"):
+        lazy.sobel(x, output=np.empty_like(picture))
+    with pytest.raises(RuntimeError, match="mode"):
+        lazy.sobel(x, mode="bogus")
+    with pytest.raises(ValueError, match="origin"):
+        lazy.uniform_filter(x, 3, origin=2)
+    with pytest.raises(ValueError, match="axis"):
+        lazy.gaussian_filter1d(x, 1, axis=2)
+
+
 def test_errors(picture):
     x = da.from_array(picture, chunks=10)
     with pytest.raises(ValueError, match="2 dimensions"):
@@ -111,5 +187,7 @@ def test_a_cluster_over_stored_chunks(tmp_path, rng):
         assert len(client.scheduler_info()["workers"]) == 2
         found = lazy.convolve2d(da.from_zarr(str(tmp_path / "x.zarr")), w, "same", "symm")
         found.rechunk(100).to_zarr(str(tmp_path / "y.zarr"))
+        smooth = lazy.gaussian_filter(da.from_zarr(str(tmp_path / "x.zarr")), 2, mode="wrap")
+        same(smooth, ndimage.gaussian_filter(picture, 2, mode="wrap"), scheduler=client.get)
     result = zarr.open(str(tmp_path / "y.zarr"), mode="r")[:]
     np.testing.assert_allclose(result, signal.convolve2d(picture, w, "same", "symm"), atol=1e-12)

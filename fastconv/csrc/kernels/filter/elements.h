@@ -54,9 +54,9 @@ FC_ELEMENT(f64, double, )
 
 typedef void fc_read_row(const void *from, real *to, int64_t n);
 typedef void fc_write_row(const real *from, void *to, int64_t n);
-static fc_read_row *const read_row[FC_ELEMENT_COUNT] = {read_i8,  read_u8,  read_i16, read_u16, read_i32,
+static fc_read_row *const real_read_row[FC_ELEMENT_COUNT] = {read_i8,  read_u8,  read_i16, read_u16, read_i32,
                                                         read_u32, read_i64, read_u64, read_f32, read_f64};
-static fc_write_row *const write_row[FC_ELEMENT_COUNT] = {write_i8,  write_u8,  write_i16, write_u16, write_i32,
+static fc_write_row *const real_write_row[FC_ELEMENT_COUNT] = {write_i8,  write_u8,  write_i16, write_u16, write_i32,
                                                           write_u32, write_i64, write_u64, write_f32, write_f64};
 
 #endif

@@ -63,8 +63,8 @@ FC_INLINE void one_block(fc_order order, const real *const *taps, const real *we
 }
 
 /* `columns` outputs, rounded up to vectors, of one row. */
-static void sweep_row(fc_order order, const real *const *taps, const real *weight, int64_t count, int64_t columns,
-                      real *to) {
+static void real_sweep_row(fc_order order, const real *const *taps, const real *weight, int64_t count,
+                           int64_t columns, real *to) {
     int64_t at = 0;
     for (; at + (LIST_VECS - 1) * VL < columns; at += LIST_VECS * VL)
         one_block(order, taps, weight, count, at, LIST_VECS, to);
@@ -74,36 +74,89 @@ static void sweep_row(fc_order order, const real *const *taps, const real *weigh
         one_block(order, taps, weight, count, at, 1, to);
 }
 
+#if FC_IS_F32
+typedef double doubles __attribute__((vector_size(VL * sizeof(double))));
+/* VL reals; no function, because how one returns so wide a vector depends on the instruction set. */
+#define FC_DOUBLES(p) __builtin_convertvector(v_load(p), doubles)
+
 /* VL outputs from column `at` on, added in double as SciPy does and cut to whole numbers. */
-static void settle_block(fc_order order, const real *const *taps, const double *weight, int64_t count, int64_t at,
-                         real *to) {
-    double sum[VL] = {0};
-    if (order == FC_ORDER_EVEN || order == FC_ORDER_ODD) {
-        double sign = order == FC_ORDER_EVEN ? 1 : -1;
-        for (int i = 0; i < VL; i++)
-            sum[i] = (double)taps[0][at + i] * weight[0];
-        for (int64_t t = 1; t < count; t += 2)
-            for (int i = 0; i < VL; i++)
-                sum[i] += ((double)taps[t][at + i] + sign * (double)taps[t + 1][at + i]) * weight[t];
+static void settle_block(const fc_filter_taps *taps, const real *const *table, int64_t at, real *to) {
+    doubles sum = {0};
+    if (taps->order == FC_ORDER_EVEN || taps->order == FC_ORDER_ODD) {
+        double sign = taps->order == FC_ORDER_EVEN ? 1 : -1;
+        const real *row = table[taps->row[0]] + at;
+        sum = FC_DOUBLES(row + taps->shift[0]) * taps->weight[0];
+        for (int64_t t = 1; t < taps->count; t += 2) {
+            row = table[taps->row[t]] + at;
+            const real *other = table[taps->row[t + 1]] + at;
+            sum += (FC_DOUBLES(row + taps->shift[t]) + sign * FC_DOUBLES(other + taps->shift[t + 1])) * taps->weight[t];
+        }
     } else {
-        for (int64_t t = 0; t < count; t++)
-            for (int i = 0; i < VL; i++)
-                sum[i] += (double)taps[t][at + i] * weight[t];
+        for (int64_t t = 0; t < taps->count; t++)
+            sum += FC_DOUBLES(table[taps->row[t]] + taps->shift[t] + at) * taps->weight[t];
     }
     for (int i = 0; i < VL; i++)
         to[at + i] = (real)trunc(sum[i]);
 }
 
-/* Where rounding could have carried a sum past a whole number, the double sum decides. */
-static void settle_row(fc_order order, const real *const *taps, const double *weight, int64_t count, real doubt,
-                       int64_t columns, real *to) {
+/* One output in double. Sums in SciPy's order wait for each addition; where any order tells on which side of a whole
+ * number the sum lies, by more than `margin`, it does. */
+static double settle_one(const fc_filter_taps *taps, const real *const *table, int64_t at, double margin) {
+    enum { CHAINS = 8, SHORT = 64 };
+    double part[CHAINS] = {0}, sum = 0;
+    int64_t t = taps->count < SHORT ? taps->count : 0;
+#define FC_TAP(t) ((double)table[taps->row[t]][taps->shift[t] + at])
+    for (; t + CHAINS <= taps->count; t += CHAINS)
+        for (int i = 0; i < CHAINS; i++)
+            part[i] += FC_TAP(t + i) * taps->weight[t + i];
+    for (; t < taps->count; t++)
+        sum += FC_TAP(t) * taps->weight[t];
+    for (int i = 0; i < CHAINS; i++)
+        sum += part[i];
+    if (taps->count >= SHORT && fabs(sum - rint(sum)) > margin)
+        return sum;
+    if (taps->order == FC_ORDER_EVEN || taps->order == FC_ORDER_ODD) {
+        double sign = taps->order == FC_ORDER_EVEN ? 1 : -1;
+        sum = FC_TAP(0) * taps->weight[0];
+        for (t = 1; t < taps->count; t += 2)
+            sum += (FC_TAP(t) + sign * FC_TAP(t + 1)) * taps->weight[t];
+        return sum;
+    }
+    sum = 0;
+    for (t = 0; t < taps->count; t++)
+        sum += FC_TAP(t) * taps->weight[t];
+#undef FC_TAP
+    return sum;
+}
+
+/* Where rounding could have carried a sum past a whole number, the double sum decides: of a vector where much of it
+ * is in doubt (flat parts of a picture), else of single outputs. */
+static void settle_row(const fc_filter_taps *taps, const real *const *table, real doubt, int64_t columns, real *to) {
     vec limit = v_set1(doubt), nan = v_set1((real)NAN);
+    double margin = (double)doubt * 0x1p-20; /* doubt: a few roundings to 24 bits; these are to 53 */
     for (int64_t at = 0; at < columns; at += VL) {
         vec sum = v_load(to + at), gap = v_abs(v_sub(sum, v_round(sum)));
-        if (v_any_nan(v_select_neg(v_sub(gap, limit), nan, limit)))
-            settle_block(order, taps, weight, count, at, to);
+        if (!v_any_nan(v_select_neg(v_sub(gap, limit), nan, limit)))
+            continue;
+        real gaps[VL];
+        v_store(gaps, gap);
+        int lane[VL], found = 0;
+        for (int i = 0; i < VL; i++) {
+            lane[found] = i;
+            found += gaps[i] < doubt;
+        }
+        if (found > VL / 4)
+            settle_block(taps, table, at, to);
+        for (int i = 0; found <= VL / 4 && i < found; i++)
+            to[at + lane[i]] = (real)trunc(settle_one(taps, table, at + lane[i], margin));
     }
 }
+#else
+/* Double sums leave no doubt. */
+static void settle_row(const fc_filter_taps *taps, const real *const *table, real doubt, int64_t columns, real *to) {
+    (void)taps, (void)table, (void)doubt, (void)columns, (void)to;
+}
+#endif
 
 /* A grid of taps for FC_FILTER_ROWS rows of outputs: a row of x is loaded once for all that read it. */
 typedef struct grid {
@@ -158,6 +211,12 @@ FC_INLINE void sweep_columns(const grid *g, int64_t columns, const int64_t width
         grid_block(g, at, GRID_VECS, width);
     for (; at < columns; at += VL)
         grid_block(g, at, 1, width);
+}
+
+static void real_divide_row(double divisor, int64_t n, real *row) {
+    vec by = v_set1((real)divisor);
+    for (int64_t i = 0; i < n; i += VL)
+        v_store(row + i, v_div(v_load(row + i), by));
 }
 
 /* `columns` outputs of each row, rounded up to vectors. */

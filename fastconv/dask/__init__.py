@@ -4,9 +4,10 @@ A chunk is filtered together with as many samples of its neighbours as the kerne
 from `dask.array.map_overlap`. So values are those of the whole array, which never has to be in
 memory or on one machine. Needs the extra ``fastconv[dask]``.
 
-The functions of `fastconv.signal` have their names here. Any other filter whose result has the
-shape of its input, those of `fastconv.ndimage` among them, runs through `map_filter`, which is told
-how far the filter reaches.
+The functions of `fastconv.signal` have their names here; the filters of `fastconv.ndimage` have
+theirs in `fastconv.dask.ndimage`, and here but for `convolve` and `correlate`. Any other filter
+whose result has the shape of its input (`generic_laplace` with a function of one's own, say) runs
+through `map_filter`, which is told how far it reaches.
 """
 
 from __future__ import annotations
@@ -21,12 +22,24 @@ from fastconv import signal
 
 __all__ = [
     "convolve",
+    "convolve1d",
     "convolve2d",
     "correlate",
+    "correlate1d",
     "correlate2d",
     "fftconvolve",
+    "gaussian_filter",
+    "gaussian_filter1d",
+    "gaussian_gradient_magnitude",
+    "gaussian_laplace",
+    "laplace",
     "map_filter",
+    "ndimage",
     "oaconvolve",
+    "prewitt",
+    "sobel",
+    "uniform_filter",
+    "uniform_filter1d",
 ]
 
 Halo = Sequence[tuple[int, int]]
@@ -40,8 +53,8 @@ def _dask() -> Any:
 
 
 def map_filter(
-    function: Callable[..., Any], x: Any, halo: Halo, *args: Any, wrap: bool = False,
-    dtype: Any = None, **kwargs: Any,
+    function: Callable[..., Any], x: Any, halo: Halo, *args: Any,
+    wrap: bool | Sequence[bool] = False, dtype: Any = None, **kwargs: Any,
 ) -> Any:  # fmt: skip
     """Apply a filter whose result has the shape of its input, chunk by chunk with a halo.
 
@@ -54,9 +67,9 @@ def map_filter(
     x : dask array
     halo : sequence of (int, int)
         Samples needed before and after, per axis.
-    wrap : bool
-        Beyond each end of the array lies its other end, which no block holds: it is put there
-        first.
+    wrap : bool or sequence of bool
+        For all axes or each: beyond each end of the array lies its other end, which no block holds:
+        it is put there first.
     dtype : dtype, optional
         Of the result; that of `x` by default.
 
@@ -76,17 +89,24 @@ def map_filter(
     da = _dask()
     depth = {axis: (int(before), int(after)) for axis, (before, after) in enumerate(halo)}
     dtype = x.dtype if dtype is None else np.dtype(dtype)
+    around = [depth[axis] if wraps else (0, 0) for axis, wraps in enumerate(_each(wrap, x.ndim))]
     whole = x
-    if wrap:
-        x = da.pad(x, [depth[axis] for axis in range(x.ndim)], mode="wrap")
+    if any(map(any, around)):
+        x = da.pad(x, around, mode="wrap")
     out = da.map_overlap(
         _filtered, x, depth=depth, boundary="none", trim=True, align_arrays=False,
         allow_rechunk=True, dtype=dtype, meta=np.empty((0,) * x.ndim, dtype),
         filtering=(function, args, kwargs),
     )  # fmt: skip
-    if wrap:
-        out = out[tuple(slice(depth[i][0], depth[i][0] + n) for i, n in enumerate(whole.shape))]
+    if x is not whole:
+        out = out[
+            tuple(slice(at, at + n) for (at, _), n in zip(around, whole.shape, strict=True))
+        ]
     return out
+
+
+def _each(wrap: bool | Sequence[bool], ndim: int) -> Sequence[bool]:
+    return [wrap] * ndim if isinstance(wrap, bool) else wrap
 
 
 def _filtered(block: np.ndarray, filtering: Any) -> Any:
@@ -292,3 +312,20 @@ def correlate2d(
            [0., 2., 1.]])
     """
     return _run("correlate2d", in1, in2, mode, boundary=boundary, fill=fillvalue)
+
+
+# At the end, because it takes `map_filter` from here.
+from fastconv.dask import ndimage  # noqa: E402
+from fastconv.dask.ndimage import (  # noqa: E402
+    convolve1d,
+    correlate1d,
+    gaussian_filter,
+    gaussian_filter1d,
+    gaussian_gradient_magnitude,
+    gaussian_laplace,
+    laplace,
+    prewitt,
+    sobel,
+    uniform_filter,
+    uniform_filter1d,
+)
