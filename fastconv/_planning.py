@@ -11,7 +11,7 @@ from functools import lru_cache, partial
 from math import prod
 from typing import Any
 
-from fastconv import _core, _fft, _tuned
+from fastconv import _calibration, _core, _fft, _tuned
 from fastconv._padding import Pairs
 from fastconv._problem import Problem, geometry, whole_shape
 
@@ -102,6 +102,8 @@ def estimated_plan(
 
     The core compares its kernels; their winner is compared with the FFT here.
     """
+    if _calibration.source is None:
+        _calibration.settle()
     batch, in_size, pads, sizes = geometry(problem, shape)
     result = whole_shape(problem, batch, sizes)
     if 0 in result:
@@ -163,6 +165,8 @@ def candidates(
     problem: Problem, shape: tuple[int, ...], has_residual: bool, pack_per_call: bool = False
 ) -> list[tuple[str, str, float, str | None]]:
     """(algorithm, kernel, estimated seconds, why rejected or None) of every algorithm."""
+    if _calibration.source is None:
+        _calibration.settle()
     batch, in_size, pads, sizes = geometry(problem, shape)
     if 0 in whole_shape(problem, batch, sizes):
         return []

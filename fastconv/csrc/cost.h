@@ -21,8 +21,10 @@
 
 #include "kernel.h"
 
-/* The rates of a machine: constants, not measurements, on which bits would then depend (README.md has the figures). */
+/* The rates of a machine until others are given, and those given (fc_rates_use), of which the first are measured with
+ * `isa`. Never measured here: bits depend on them (README.md, "The cost model"). */
 void fc_cost_rates(fc_machine *machine);
+void fc_cost_take_rates(fc_machine *machine, fc_isa isa, const fc_rates *rates);
 
 /* Of one part: a run of one image, and the packing that a functional call adds (else 0). */
 double fc_cost_run(const fc_kernel *kernel, const fc_part *part);

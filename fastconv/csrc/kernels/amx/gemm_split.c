@@ -41,8 +41,6 @@ static double pack_cycles(const fc_part *part, double pixel_tiles, double tiles)
     return 1.3 * (pair_vectors * again * split + pixel_tiles * tiles * TILE_PAIRS * parts * (0.8 + 2 * pieces));
 }
 
-/* A product of tiles takes 2 * 16 * 16 * 32 flops at 11 times the rate of the vectors' FMAs (see the head of this file,
- * where they reach 218e9). */
 static double seconds(const fc_part *part, const fc_machine *machine) {
     fc_part shaped = *part;
     split_prepare(&shaped, machine);
@@ -56,8 +54,8 @@ static double seconds(const fc_part *part, const fc_machine *machine) {
     /* A block of two sums instead of four waits for its products, which take 52 cycles. */
     double odd = divide_up(part->group_out_ch, TILE_SIDE) % 2 ? 0.6 / row_tiles : 0;
     odd += divide_up(pixels, TILE_SIDE) % 2 ? 0.6 / (double)divide_up(pixels, TILE_SIDE) : 0;
-    double dots = (1 + odd) * parts * (parts + 1) / 2 * row_tiles * pixel_tiles * tiles * 32 /
-                  (11 * vector_rate / TILE_SIDE);
+    double dots = (1 + odd) * parts * (parts + 1) / 2 * row_tiles * pixel_tiles * tiles * 2 * TILE_SIDE * TILE_SIDE *
+                  2 * TILE_PAIRS / machine->tile_flops;
     /* Weights that L2 does not keep come again for every block. */
     double weight_bytes = row_tiles * tiles * parts * TILE_DWORDS * sizeof(real);
     double stream = weight_bytes > (double)machine->l2_bytes / 2 ? blocks * weight_bytes / machine->l3_rate : 0;
