@@ -146,10 +146,11 @@ def _plan_fft(
         return _fft.Plan(problem, geometry, core, pack_per_call)
     if why is not None or _fft.least_seconds(problem, geometry) > core.estimated_seconds:
         return None
-    fft = _fft.Plan(problem, geometry, core, pack_per_call)
-    if fft.estimated_seconds >= core.estimated_seconds or _too_large(fft) is not None:
+    try:
+        fft = _fft.Plan(problem, geometry, core, pack_per_call, core.estimated_seconds)
+    except _fft.TooSlow:
         return None
-    return fft
+    return fft if _too_large(fft) is None else None
 
 
 def _too_large(fft: _fft.Plan) -> str | None:

@@ -12,7 +12,7 @@ void fc_cost_rates(fc_machine *m) {
     m->tile_flops = 11 * 32 * m->vector_fma_rate[FC_ISA_amx];
     /* Bytes from each level of the memory, read and written in turn. */
     m->l1_rate = 200e9, m->l2_rate = 80e9, m->l3_rate = 20e9, m->memory_rate = 10e9;
-    m->pack_rate = 5e9;
+    m->pack_rate = 14e9; /* from L2 to L2 */
     m->call_seconds = 1e-6, m->task_seconds = 0.3e-6;
 }
 
@@ -22,6 +22,7 @@ void fc_cost_take_rates(fc_machine *m, fc_isa isa, const fc_rates *rates) {
         double faster = rates->fma_flops / (2 * fc_isa_lanes(isa) * m->vector_fma_rate[isa]);
         for (int each = 0; each < FC_ISA_COUNT; each++)
             m->vector_fma_rate[each] *= faster;
+        m->pack_rate *= faster;
     }
     const double given[] = {rates->tile_flops, rates->l1_bytes, rates->l2_bytes, rates->l3_bytes, rates->memory_bytes};
     double *const taken[] = {&m->tile_flops, &m->l1_rate, &m->l2_rate, &m->l3_rate, &m->memory_rate};
@@ -44,7 +45,11 @@ fc_rates fc_rates_used(void) {
 double fc_cost_run(const fc_kernel *kernel, const fc_part *part) { return kernel->seconds(part, fc_cpu_machine()); }
 
 double fc_cost_pack(const fc_kernel *kernel, const fc_part *part) {
-    return part->problem.pack_per_call ? (double)kernel->packed_bytes(part) / fc_cpu_machine()->pack_rate : 0;
+    const fc_machine *m = fc_cpu_machine();
+    if (!part->problem.pack_per_call)
+        return 0;
+    double bytes = (double)kernel->packed_bytes(part);
+    return bytes / m->pack_rate + (bytes > (double)m->l2_bytes / 2 ? bytes / m->l3_rate : 0);
 }
 
 /* A plan's seconds for one image on another machine, packing and call left out. */

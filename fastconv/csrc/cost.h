@@ -1,7 +1,8 @@
 /* The cost model: what dispatch compares.
  *
  *     seconds = images * kernel->seconds(part, machine)     the run, summed over the parts
- *             + packed bytes / pack_rate                    of a functional call, which packs every time
+ *             + packed bytes / pack_rate (+ l3_rate)        of a functional call, which packs every time; beyond
+ *                                                           half of L2 the bytes come and go besides
  *             + call_seconds                                one plan run, without its work
  *
  * kernel->seconds is written beside each kernel, because only the kernel knows its loops: the cycles of its
