@@ -6,7 +6,9 @@ For each problem every algorithm that can run it is timed in interleaved rounds;
 chosen one's median time over the fastest one's: one when the choice was right. Problems are drawn
 from a seed (one to three axes, groups, strides, dilations, 1 to 512 channels, both layouts), and
 the named layers of layers.py come beside them. Processor time of one thread, so that a neighbour
-on the machine changes little. The plot shows predicted against measured seconds of all candidates.
+on the machine changes little. Weights are packed beforehand, unless `--functional` is given.
+Choices are those of the rates in use (`fastconv info`; FASTCONV_CALIBRATE=0: the defaults). The
+plot shows predicted against measured seconds of all candidates.
 """
 
 from __future__ import annotations
@@ -15,6 +17,7 @@ import argparse
 import json
 import statistics
 import time
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -46,6 +49,8 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--seed", type=int, default=0, help="seed of shapes and data")
     parser.add_argument("--rounds", type=int, default=5, help="rounds per problem (default 5)")
     parser.add_argument("--round-ms", type=float, default=5.0, help="a candidate's share of each")
+    parser.add_argument("--functional", action="store_true",
+                        help="functional calls, which pack the weights each time")
     parser.add_argument("--max-mflop", type=float, default=400.0, help="largest random problem")
     parser.add_argument("--json", type=Path, help="write everything measured to this file")
     parser.add_argument("--plot", type=Path, help="predicted against measured time, as a picture")
@@ -106,14 +111,18 @@ def named_shapes(pattern: str, seed: int) -> list[Shape]:
 def measure(shape: Shape, arguments: argparse.Namespace) -> dict:
     """Median seconds of every candidate, in interleaved rounds, beside the predicted ones."""
     clock = time.process_time
-    plan = fc.Conv(shape.weight, **shape.options).plan(shape.x.shape)
+    functional = arguments.functional
+    plan = fc.explain(shape.x.shape, shape.weight.shape, functional=functional, **shape.options)
+    function = getattr(fc, f"conv{shape.weight.ndim - 2}d")
     calls, samples, repeats = {}, {}, {}
     for candidate in plan.candidates:
         if candidate.algorithm in SKIPPED:
             continue
-        conv = fc.Conv(shape.weight, algorithm=candidate.algorithm, **shape.options)
-        out = conv(shape.x)
-        calls[candidate.algorithm] = lambda conv=conv, out=out: conv(shape.x, out=out)
+        options = {"algorithm": candidate.algorithm, **shape.options}
+        call = (partial(function, weight=shape.weight, **options) if functional
+                else fc.Conv(shape.weight, **options))
+        out = call(shape.x)
+        calls[candidate.algorithm] = lambda call=call, out=out: call(shape.x, out=out)
         start = clock()
         calls[candidate.algorithm]()
         once = clock() - start

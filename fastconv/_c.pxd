@@ -145,6 +145,9 @@ cdef extern from "fastconv.h" nogil:
         double fma_flops, tile_flops, l1_bytes, l2_bytes, l3_bytes, memory_bytes
 
     fc_status fc_rates_measure(fc_dtype dtype, fc_rates *out)
+    fc_status fc_rates_calibrate(fc_rates *out)
+    void fc_rates_use(const fc_rates *rates)
+    fc_rates fc_rates_used()
     fc_pool fc_pool_default(fc_dtype dtype, fc_pool_kind kind)
     fc_status fc_pool_out_size(const fc_pool *pool, int64_t *out_size)
     fc_status fc_pool_run(const fc_pool *pool, const fc_tensor *x, const fc_tensor *out, int threads)

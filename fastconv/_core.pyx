@@ -787,6 +787,19 @@ def cpu():
     }
 
 
+cdef dict rates_dict(const fc_rates *rates):
+    """Those that are known."""
+    named = {
+        "fma_flops": rates.fma_flops,
+        "tile_flops": rates.tile_flops,
+        "l1_bytes": rates.l1_bytes,
+        "l2_bytes": rates.l2_bytes,
+        "l3_bytes": rates.l3_bytes,
+        "memory_bytes": rates.memory_bytes,
+    }
+    return {name: rate for name, rate in named.items() if rate > 0}
+
+
 def measure_rates(dtype):
     """What one core can do at most in this dtype, per second, as a dict."""
     cdef fc_rates rates
@@ -795,15 +808,34 @@ def measure_rates(dtype):
     with nogil:
         status = fc_rates_measure(code, &rates)
     check(status)
-    tiles = {"tile_flops": rates.tile_flops} if rates.tile_flops else {}
-    return {
-        "fma_flops": rates.fma_flops,
-        **tiles,
-        "l1_bytes": rates.l1_bytes,
-        "l2_bytes": rates.l2_bytes,
-        "l3_bytes": rates.l3_bytes,
-        "memory_bytes": rates.memory_bytes,
-    }
+    return rates_dict(&rates)
+
+
+def calibrate_rates():
+    """The rates plans are compared by, as measured in a few milliseconds; not used yet."""
+    cdef fc_rates rates
+    cdef fc_status status
+    with nogil:
+        status = fc_rates_calibrate(&rates)
+    check(status)
+    return rates_dict(&rates)
+
+
+def rates_used():
+    cdef fc_rates rates = fc_rates_used()
+    return rates_dict(&rates)
+
+
+def use_rates(dict named):
+    """Compare plans by these from now on; what is not named stays."""
+    cdef fc_rates rates
+    rates.fma_flops = named.get("fma_flops", 0.0)
+    rates.tile_flops = named.get("tile_flops", 0.0)
+    rates.l1_bytes = named.get("l1_bytes", 0.0)
+    rates.l2_bytes = named.get("l2_bytes", 0.0)
+    rates.l3_bytes = named.get("l3_bytes", 0.0)
+    rates.memory_bytes = named.get("memory_bytes", 0.0)
+    fc_rates_use(&rates)
 
 
 def cgroup_cores(root=""):

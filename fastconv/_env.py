@@ -8,13 +8,14 @@ from __future__ import annotations
 import os
 import sys
 
-__all__ = ["VARIABLES", "cache_folder", "found", "verbose"]
+__all__ = ["VARIABLES", "cache_folder", "calibrate", "found", "verbose"]
 
 VARIABLES = (
     "FASTCONV_NUM_THREADS",
     "FASTCONV_ISA",
     "FASTCONV_VERBOSE",
     "FASTCONV_CACHE",
+    "FASTCONV_CALIBRATE",
     "OMP_NUM_THREADS",
 )
 
@@ -24,15 +25,21 @@ def found() -> dict[str, str]:
     return {name: os.environ[name] for name in VARIABLES if name in os.environ}
 
 
+def _switch(name: str, default: bool) -> bool:
+    value = os.environ.get(name, "")
+    if value not in ("", "0", "1"):
+        print(f"fastconv: {name}={value} is unknown and ignored; known: 0 1", file=sys.stderr)
+    return value == "1" if value in ("0", "1") else default
+
+
 def verbose() -> bool:
     """Whether FASTCONV_VERBOSE asks for a line per call."""
-    value = os.environ.get("FASTCONV_VERBOSE", "")
-    if value not in ("", "0", "1"):
-        print(
-            f"fastconv: FASTCONV_VERBOSE={value} is unknown and ignored; known: 0 1",
-            file=sys.stderr,
-        )
-    return value == "1"
+    return _switch("FASTCONV_VERBOSE", False)
+
+
+def calibrate() -> bool:
+    """Whether the machine's rates may be measured and kept, which FASTCONV_CALIBRATE=0 forbids."""
+    return _switch("FASTCONV_CALIBRATE", True)
 
 
 def cache_folder() -> str | None:

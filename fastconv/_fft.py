@@ -36,7 +36,16 @@ import numpy as np
 
 from fastconv import _core
 
-__all__ = ["BOUND", "FEW_TAPS", "Geometry", "Plan", "kernel_name", "least_seconds", "rejects"]
+__all__ = [
+    "BOUND",
+    "FEW_TAPS",
+    "Geometry",
+    "Plan",
+    "TooSlow",
+    "kernel_name",
+    "least_seconds",
+    "rejects",
+]
 
 BOUND = (
     "scipy.fft's transforms, 1.5 to 4 ns a sample and direction in float32",
@@ -49,7 +58,7 @@ _MOST_SPECTRA_BYTES = 1 << 29
 _LONGEST_TILE = 1 << 22
 
 # Costs in nanoseconds, with the slack of the core's own cost functions.
-_SLACK = 1.5
+_SLACK = 1.9
 _TASK_NS = 25e3
 _CALL_NS = 20e3
 
@@ -180,6 +189,8 @@ def _tiling(
         arithmetic = 9 * outs + 8.0 * wide * outs * per_in * together / 190
         run += size / 2 * tasks * max(arithmetic, 8.0 * wide * outs * per_in / 27)
         run += 0.9 * size * tiles * ins
+        if outs <= 8 * groups:  # so little arithmetic that spectra are read at the speed of memory
+            run += 3.0 * size * tiles * ins
     else:
         run += 0.25 * wide * size * tiles * outs * per_in
     if problem.channels_last:
@@ -209,8 +220,9 @@ def _grouped(counts: tuple[int, ...], most: int) -> tuple[int, ...]:
 
 
 def _best_tiling(
-    problem: Any, extents: tuple[int, ...], dense: tuple[int, ...], per_call: bool
-) -> _Tiling:
+    problem: Any, extents: tuple[int, ...], dense: tuple[int, ...], per_call: bool, most_ns: float
+) -> _Tiling | None:
+    """The cheapest cut, if any costs less than `most_ns`."""
     lines, wide = problem.in_ch + problem.out_ch, problem.code == "f64"
     sums, reading = _least_sum_ns(problem), 0.0
     if _by_products(problem):  # the weights' spectra are read at least once
@@ -224,7 +236,7 @@ def _best_tiling(
         ns = samples * lines * _transform_ns(tile, 4, wide)
         least.append((_SLACK * (ns + max(samples * sums, size * reading)), tile))
     least.sort()  # by a bound of each: most are worse than one whose cost is known
-    best, best_ns = None, math.inf
+    best, best_ns = None, most_ns
     for bound, tile in least:
         if bound >= best_ns:
             break
@@ -232,7 +244,6 @@ def _best_tiling(
         ns = cut.run_ns + per_call * cut.pack_ns
         if ns < best_ns:
             best, best_ns = cut, ns
-    assert best is not None
     return best
 
 
@@ -266,12 +277,26 @@ class _Failed(Exception):
     """Some tile is not finite."""
 
 
+class TooSlow(Exception):
+    """No cut costs less than was allowed."""
+
+
 class Plan:
-    """One convolution by FFT; `core` is the core's plan of one image of it."""
+    """One convolution by FFT; `core` is the core's plan of one image of it.
+
+    `TooSlow` where none takes less than `most_seconds`, packing included.
+    """
 
     algorithm = "fft"
 
-    def __init__(self, problem: Any, geometry: Geometry, core: Any, per_call: bool) -> None:
+    def __init__(
+        self,
+        problem: Any,
+        geometry: Geometry,
+        core: Any,
+        per_call: bool,
+        most_seconds: float = math.inf,
+    ) -> None:
         self.problem, self.geometry, self.core = problem, geometry, core
         self.kernel = kernel_name(problem)
         self.flops: float = core.flops
@@ -279,7 +304,10 @@ class Plan:
         self.dense = tuple(
             (n - 1) * s + 1 for n, s in zip(geometry.out_size, problem.stride, strict=True)
         )
-        self.cut = cut = _best_tiling(problem, self.extents, self.dense, per_call)
+        cut = _best_tiling(problem, self.extents, self.dense, per_call, 1e9 * most_seconds)
+        if cut is None:
+            raise TooSlow
+        self.cut = cut
         self.summed = _by_products(problem)
         wide = problem.code == "f64"
         self.real = np.dtype(np.float64 if wide else np.float32)

@@ -11,7 +11,7 @@ from functools import lru_cache, partial
 from math import prod
 from typing import Any
 
-from fastconv import _core, _fft, _tuned
+from fastconv import _calibration, _core, _fft, _tuned
 from fastconv._padding import Pairs
 from fastconv._problem import Problem, geometry, whole_shape
 
@@ -102,6 +102,8 @@ def estimated_plan(
 
     The core compares its kernels; their winner is compared with the FFT here.
     """
+    if _calibration.source is None:
+        _calibration.settle()
     batch, in_size, pads, sizes = geometry(problem, shape)
     result = whole_shape(problem, batch, sizes)
     if 0 in result:
@@ -144,10 +146,11 @@ def _plan_fft(
         return _fft.Plan(problem, geometry, core, pack_per_call)
     if why is not None or _fft.least_seconds(problem, geometry) > core.estimated_seconds:
         return None
-    fft = _fft.Plan(problem, geometry, core, pack_per_call)
-    if fft.estimated_seconds >= core.estimated_seconds or _too_large(fft) is not None:
+    try:
+        fft = _fft.Plan(problem, geometry, core, pack_per_call, core.estimated_seconds)
+    except _fft.TooSlow:
         return None
-    return fft
+    return fft if _too_large(fft) is None else None
 
 
 def _too_large(fft: _fft.Plan) -> str | None:
@@ -163,6 +166,8 @@ def candidates(
     problem: Problem, shape: tuple[int, ...], has_residual: bool, pack_per_call: bool = False
 ) -> list[tuple[str, str, float, str | None]]:
     """(algorithm, kernel, estimated seconds, why rejected or None) of every algorithm."""
+    if _calibration.source is None:
+        _calibration.settle()
     batch, in_size, pads, sizes = geometry(problem, shape)
     if 0 in whole_shape(problem, batch, sizes):
         return []

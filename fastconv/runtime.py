@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from fastconv import __version__, _core, _env, _fft
+from fastconv import __version__, _calibration, _core, _env, _fft
 from fastconv._convolve import flexible_dtype
 from fastconv._options import Activation, LayoutName, PaddingMode, Precision, algorithm_names
 from fastconv._padding import IntOrTuple, Padding
@@ -210,7 +210,9 @@ def show_runtime() -> dict[str, Any]:
     -------
     dict
         What was printed: "cpu", "isa" (the widest used), "isa_found", caches, cores, "threads"
-        (what a call made here may use), "environment" (the variables that are set), "kernels":
+        (what a call made here may use), "rates" (of one core, which plans are compared by) and
+        "rates_from" (the file they were measured into, or why they are the defaults),
+        "environment" (the variables that are set), "kernels":
         for each algorithm and dtype the instruction sets allowed, widest first, and "bounds": for
         each algorithm what its speed cannot pass, and how much of that it was measured to reach.
 
@@ -221,6 +223,7 @@ def show_runtime() -> dict[str, Any]:
     fastconv 0...
     """
     cpu = _core.cpu()
+    _calibration.settle()
     facts: dict[str, Any] = {
         "cpu": cpu["brand"],
         "isa": cpu["isa"],
@@ -232,6 +235,8 @@ def show_runtime() -> dict[str, Any]:
         "logical_cores": cpu["logical_cores"],
         "cgroup_cores": cpu["cgroup_cores"],
         "threads": get_num_threads(),
+        "rates": {name: float(f"{rate:.3g}") for name, rate in _core.rates_used().items()},
+        "rates_from": _calibration.source,
         "environment": _env.found(),
         "kernels": _kernel_table(kernels()),
         "bounds": {

@@ -304,6 +304,13 @@ typedef struct fc_rates {
 } fc_rates;
 /* Takes a fraction of a second, and up to 512 MB for as long. */
 FC_API fc_status fc_rates_measure(fc_dtype dtype, fc_rates *out);
+
+/* What plans are compared by: defaults, until others are given. fc_rates_calibrate measures those of float32 in a few
+ * milliseconds, and does not use them: a program that wants equal bits tomorrow keeps what it measured. fc_rates_use
+ * takes those above 0, and may not run beside another thread that makes plans. */
+FC_API fc_status fc_rates_calibrate(fc_rates *out);
+FC_API void fc_rates_use(const fc_rates *rates);
+FC_API fc_rates fc_rates_used(void);
 FC_API void fc_set_num_threads(int threads);    /* 0: back to the default policy */
 FC_API int fc_get_num_threads(void);
 FC_API const char *fc_last_error(void);

@@ -9,16 +9,47 @@ void fc_cost_rates(fc_machine *m) {
     m->vector_fma_rate[FC_ISA_scalar] = 2.5e9;
     m->vector_fma_rate[FC_ISA_avx2] = 6.4e9;
     m->vector_fma_rate[FC_ISA_avx512] = m->vector_fma_rate[FC_ISA_amx] = 5.6e9;
+    m->tile_flops = 11 * 32 * m->vector_fma_rate[FC_ISA_amx];
     /* Bytes from each level of the memory, read and written in turn. */
     m->l1_rate = 200e9, m->l2_rate = 80e9, m->l3_rate = 20e9, m->memory_rate = 10e9;
-    m->pack_rate = 5e9;
+    m->pack_rate = 14e9; /* from L2 to L2 */
     m->call_seconds = 1e-6, m->task_seconds = 0.3e-6;
+}
+
+/* The other instruction sets, whose kernels run only when asked for by name, are as much faster or slower. */
+void fc_cost_take_rates(fc_machine *m, fc_isa isa, const fc_rates *rates) {
+    if (rates->fma_flops > 0) {
+        double faster = rates->fma_flops / (2 * fc_isa_lanes(isa) * m->vector_fma_rate[isa]);
+        for (int each = 0; each < FC_ISA_COUNT; each++)
+            m->vector_fma_rate[each] *= faster;
+        m->pack_rate *= faster;
+    }
+    const double given[] = {rates->tile_flops, rates->l1_bytes, rates->l2_bytes, rates->l3_bytes, rates->memory_bytes};
+    double *const taken[] = {&m->tile_flops, &m->l1_rate, &m->l2_rate, &m->l3_rate, &m->memory_rate};
+    for (size_t rate = 0; rate < sizeof given / sizeof *given; rate++)
+        if (given[rate] > 0)
+            *taken[rate] = given[rate];
+}
+
+fc_rates fc_rates_used(void) {
+    const fc_machine *m = fc_cpu_machine();
+    fc_isa isa = fc_cpu_isa_allowed();
+    return (fc_rates){.fma_flops = 2 * fc_isa_lanes(isa) * m->vector_fma_rate[isa],
+                      .tile_flops = isa >= FC_ISA_amx ? m->tile_flops : 0,
+                      .l1_bytes = m->l1_rate,
+                      .l2_bytes = m->l2_rate,
+                      .l3_bytes = m->l3_rate,
+                      .memory_bytes = m->memory_rate};
 }
 
 double fc_cost_run(const fc_kernel *kernel, const fc_part *part) { return kernel->seconds(part, fc_cpu_machine()); }
 
 double fc_cost_pack(const fc_kernel *kernel, const fc_part *part) {
-    return part->problem.pack_per_call ? (double)kernel->packed_bytes(part) / fc_cpu_machine()->pack_rate : 0;
+    const fc_machine *m = fc_cpu_machine();
+    if (!part->problem.pack_per_call)
+        return 0;
+    double bytes = (double)kernel->packed_bytes(part);
+    return bytes / m->pack_rate + (bytes > (double)m->l2_bytes / 2 ? bytes / m->l3_rate : 0);
 }
 
 /* A plan's seconds for one image on another machine, packing and call left out. */
@@ -43,7 +74,8 @@ static double share_of(const fc_plan *plan, double whole, fc_machine *machine, d
 fc_cost fc_plan_cost(const fc_plan *plan) {
     fc_machine m = *fc_cpu_machine();
     double whole = run_seconds(plan, &m), images = (double)plan->problem.batch;
-    fc_cost cost = {.core = share_of(plan, whole, &m, m.vector_fma_rate, FC_ISA_COUNT),
+    fc_cost cost = {.core = share_of(plan, whole, &m, m.vector_fma_rate, FC_ISA_COUNT) +
+                            share_of(plan, whole, &m, &m.tile_flops, 1),
                     .l1 = share_of(plan, whole, &m, &m.l1_rate, 1),
                     .l2 = share_of(plan, whole, &m, &m.l2_rate, 1),
                     .l3 = share_of(plan, whole, &m, &m.l3_rate, 1),

@@ -1,7 +1,8 @@
 /* The cost model: what dispatch compares.
  *
  *     seconds = images * kernel->seconds(part, machine)     the run, summed over the parts
- *             + packed bytes / pack_rate                    of a functional call, which packs every time
+ *             + packed bytes / pack_rate (+ l3_rate)        of a functional call, which packs every time; beyond
+ *                                                           half of L2 the bytes come and go besides
  *             + call_seconds                                one plan run, without its work
  *
  * kernel->seconds is written beside each kernel, because only the kernel knows its loops: the cycles of its
@@ -21,8 +22,10 @@
 
 #include "kernel.h"
 
-/* The rates of a machine: constants, not measurements, on which bits would then depend (README.md has the figures). */
+/* The rates of a machine until others are given, and those given (fc_rates_use), of which the first are measured with
+ * `isa`. Never measured here: bits depend on them (README.md, "The cost model"). */
 void fc_cost_rates(fc_machine *machine);
+void fc_cost_take_rates(fc_machine *machine, fc_isa isa, const fc_rates *rates);
 
 /* Of one part: a run of one image, and the packing that a functional call adds (else 0). */
 double fc_cost_run(const fc_kernel *kernel, const fc_part *part);

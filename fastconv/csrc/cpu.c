@@ -124,6 +124,10 @@ const fc_machine *fc_cpu_machine(void) {
     pthread_once(&cpu_once, detect);
     return &cpu.machine;
 }
+void fc_rates_use(const fc_rates *rates) {
+    pthread_once(&cpu_once, detect);
+    fc_cost_take_rates(&cpu.machine, cpu.allowed, rates);
+}
 fc_isa fc_cpu_isa_found(void) {
     pthread_once(&cpu_once, detect);
     return cpu.found;

@@ -15,6 +15,7 @@ typedef enum fc_isa {
 typedef struct fc_machine {
     size_t l1d_bytes, l2_bytes, l3_bytes;
     double vector_fma_rate[FC_ISA_COUNT]; /* vector FMA instructions */
+    double tile_flops;                    /* of bfloat16 tile products */
     double l1_rate, l2_rate, l3_rate, memory_rate; /* bytes */
     double pack_rate;                     /* bytes of packed weights written */
     double call_seconds;                  /* one plan run, without its work */

@@ -10,6 +10,7 @@ import fastconv as fc
 WEIGHT = np.random.default_rng(0).standard_normal((3, 2, 3, 3)).astype(np.float32)
 X = np.random.default_rng(1).standard_normal((1, 2, 7, 8)).astype(np.float32)
 WANTED = fc.conv2d(X, WEIGHT)
+PACKED = fc.Conv(WEIGHT)(X)  # may run another algorithm, which rounds differently
 
 
 class Exporter:
@@ -34,7 +35,7 @@ class OnDevice(Exporter):
 def test_dlpack():
     x, weight = Exporter(X.copy()), Exporter(WEIGHT.copy())
     assert np.array_equal(fc.conv2d(x, weight), WANTED)
-    assert np.array_equal(fc.Conv(weight)(x), WANTED)
+    assert np.array_equal(fc.Conv(weight)(x), PACKED)
     assert (x.exports, weight.exports) == (2, 2)
 
 
@@ -60,9 +61,10 @@ def test_read_only_inputs():
     for a in frozen:
         a.flags.writeable = False
     x, weight, bias, residual = frozen
-    wanted = fc.conv2d(X, WEIGHT, np.ones(3, np.float32), residual=np.ones_like(WANTED))
+    ones, whole = np.ones(3, np.float32), np.ones_like(WANTED)
+    wanted = fc.conv2d(X, WEIGHT, ones, residual=whole)
     assert np.array_equal(fc.conv2d(x, weight, bias, residual=residual), wanted)
-    assert np.array_equal(fc.Conv(weight, bias)(x, residual), wanted)
+    assert np.array_equal(fc.Conv(weight, bias)(x, residual), fc.Conv(WEIGHT, ones)(X, whole))
 
 
 def test_foreign_byte_order_and_odd_addresses():
@@ -73,10 +75,10 @@ def test_foreign_byte_order_and_odd_addresses():
     odd[...] = X
     assert not odd.flags.aligned
     assert np.array_equal(fc.conv2d(odd, WEIGHT), WANTED)
-    assert np.array_equal(fc.Conv(WEIGHT)(odd), WANTED)
+    assert np.array_equal(fc.Conv(WEIGHT)(odd), PACKED)
     record = np.zeros(X.shape, [("tag", "u1"), ("value", "<f4")])
     record["value"] = X
-    assert np.array_equal(fc.Conv(WEIGHT)(record["value"]), WANTED)
+    assert np.array_equal(fc.Conv(WEIGHT)(record["value"]), PACKED)
     out = np.zeros(WANTED.shape, [("tag", "u1"), ("value", "<f4")])
     fc.conv2d(X, WEIGHT, out=out["value"])
     assert np.array_equal(out["value"], WANTED)

@@ -45,10 +45,10 @@ static double pack_cycles(const fc_part *part, double pixel_tiles, double tiles)
     return ROW_WAITS * (pair_vectors * again * split + pixel_tiles * tiles * TILE_PAIRS * parts * (0.8 + 2 * pieces));
 }
 
-/* Tiles multiply at this many times the rate of the vectors' FMAs: 14 times with a core to themselves, 6 to 8 beside a
- * busy sibling thread, which takes more than half of the tiles and a third of the vectors. */
-#define TILE_RATIO 9.5
+/* Of the tiles' rate: a busy sibling thread takes more than half of it and a third of the vectors', now and then. */
+#define TILE_SHARE 0.85
 
+static size_t packed_bytes(const fc_part *part);
 static double seconds(const fc_part *part, const fc_machine *machine) {
     fc_part shaped = *part;
     split_prepare(&shaped, machine);
@@ -62,14 +62,17 @@ static double seconds(const fc_part *part, const fc_machine *machine) {
     /* A block of two sums instead of four waits for its products, which take 52 cycles. */
     double odd = divide_up(part->group_out_ch, TILE_SIDE) % 2 ? 0.6 / row_tiles : 0;
     odd += divide_up(pixels, TILE_SIDE) % 2 ? 0.6 / (double)divide_up(pixels, TILE_SIDE) : 0;
-    double dots = (1 + odd) * parts * (parts + 1) / 2 * row_tiles * pixel_tiles * tiles * 32 /
-                  (TILE_RATIO * vector_rate / TILE_SIDE);
+    double dots = (1 + odd) * parts * (parts + 1) / 2 * row_tiles * pixel_tiles * tiles * 2 * TILE_SIDE * TILE_SIDE *
+                  2 * TILE_PAIRS / (TILE_SHARE * machine->tile_flops);
     /* Weights that L2 does not keep come again for every block. */
     double weight_bytes = split_weight_bytes(part);
     double stream = weight_bytes > (double)machine->l2_bytes / 2 ? blocks * weight_bytes / machine->l3_rate : 0;
     double store = row_tiles * pixel_tiles * TILE_SIDE * (part->problem.out_channels_last ? 16 : 10);
     double sums = row_tiles * pixel_tiles * (double)(split_chunks(part) - 1) * 50;
     double cycles = pack_cycles(&shaped, pixel_tiles, tiles) + store + sums;
+    /* Splitting weights takes longer than the copy that cost.c counts. */
+    if (part->problem.pack_per_call)
+        cycles += 0.7 * (double)packed_bytes(part);
     return fmax(dots, stream) + 0.3 * fmin(dots, stream) + 2 * cycles / vector_rate + blocks * machine->task_seconds;
 }
 

@@ -75,6 +75,14 @@ FC_INLINE double lane_cycles(const fc_part *part) {
     double blocks = rows * (double)((part->axis[2].out + LANE_PIXELS - 1) / LANE_PIXELS) * (double)shape.blocks;
     bool shared = part->axis[2].kernel >= 3 && part->axis[2].dilation == 1 && part->axis[2].stride <= 2;
     double step = shape.kind == LANES_ONE ? 0.62 : shared ? 0.55 : shape.kind == LANES_PERMUTED ? 1.25 : 1.0;
+    /* Blocks of other channels in than out load through masks. */
+    if (shape.kind == LANES_PERMUTED && part->group_in_ch != part->group_out_ch && step < 1.5)
+        step = 1.5;
+    /* At the border every value comes through a table of pointers. */
+    if (shape.kind == LANES_ONE && part->axis[2].kernel > 1) {
+        double border = 2.0 * LANE_PIXELS / (double)(part->axis[2].out + LANE_PIXELS);
+        step += 0.3 * (border < 1 ? border : 1);
+    }
     if (part->axis[2].kernel > 7) /* x of so many taps leaves L1 between the blocks of a row */
         step *= 2.3;
     double store = part->problem.out_channels_last ? 1.5 : 2.0 * VL;

@@ -127,7 +127,9 @@ static double planar_cycles(const fc_part *part) {
     int64_t vectors = divide_up(width->out, VL);
     int64_t block = sweep_block_rows(share_of(part), dense_taps(width), height->out, vectors);
     double out_rows = (double)(part->axis[0].out * round_up(height->out, block));
-    double step = share_of(part) ? 0.58 : dense_taps(width) ? 0.85 : 1.1;
+    /* Vectors of wide kernels lie across two lines; at stride 2 each is drawn together from two. */
+    double shared = part->taps > 49 ? 0.8 : part->taps > 9 ? 0.7 : 0.58;
+    double step = share_of(part) == 2 ? 1.3 : share_of(part) ? shared : dense_taps(width) ? 0.85 : 1.1;
     double store = p->out_channels_last && p->out_ch > 1 && !mixed ? 2.0 * VL : 2.5;
     double row = (double)vectors * ((double)part->taps * step + store);
     double in_rows = (double)(rows_read(part, height->out) * part->axis[0].kernel * part->axis[0].out);

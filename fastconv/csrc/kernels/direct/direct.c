@@ -92,6 +92,9 @@ static bool step_in_place(const fc_part *part, int64_t channels) {
     return part->axis[2].stride * channels * (int64_t)sizeof(real) <= 2048;
 }
 
+/* Cycles of a task besides its windows and tiles: tables of taps, bounds, the first misses. */
+#define TASK_CYCLES 700.0
+
 /* Cycles of one step (one input channel of one tap) over a row of `columns` pixels, cut as run() cuts it. */
 static double row_cycles(int64_t columns, int64_t runs, int64_t vecs) {
     int64_t segments = divide_up(columns, SEGMENT);
@@ -107,14 +110,18 @@ static double row_cycles(int64_t columns, int64_t runs, int64_t vecs) {
     return cycles;
 }
 
+/* Blocks that tasks are made of, in one group. */
+static int64_t block_count(const fc_part *part, const int64_t *block) {
+    return part->axis[0].out * divide_up(part->axis[1].out, block[ROWS]) * divide_up(part->axis[2].out, block[COLUMNS]) *
+           divide_up(round_up(part->group_out_ch, VL), block[LANES]);
+}
+
 /* Cycles to load every window once: a block of output channels past the first loads them again. */
 static double window_cycles(const fc_part *part, const fc_machine *machine) {
     fc_part blocked = *part;
     prepare(&blocked, machine);
     const int64_t *block = blocked.block;
-    int64_t tasks = part->axis[0].out * divide_up(part->axis[1].out, block[ROWS]) *
-                    divide_up(part->axis[2].out, block[COLUMNS]) *
-                    divide_up(round_up(part->group_out_ch, VL), block[LANES]);
+    int64_t tasks = block_count(part, block);
     double positions = (double)window_elements(&blocked, block[ROWS], block[COLUMNS]) /
                        (double)pixel_pitch(block[CHANNELS]);
     double channels = (double)part->group_in_ch, vectors = channels / VL;
@@ -126,12 +133,13 @@ static double window_cycles(const fc_part *part, const fc_machine *machine) {
     if (strided)
         turned = channels * 2;
     if (part->problem.x_channels_last && part->taps == 1 && !FC_IS_NARROW && step_in_place(part, part->problem.in_ch)) {
-        /* Every group reads and writes a part of the same lines, which do not stay in L2 until the next does. */
+        /* Every group reads and writes a part of the same lines, which do not stay in L2 until the next does, at steps
+         * that nothing foresees. */
         size_t bytes = (size_t)(part->problem.in_ch * part->in_pixels) * sizeof(real);
         bool again = part->problem.groups > 1 && part->group_out_ch % VL != 0 && bytes > machine->l2_bytes;
-        return again ? 9 * (double)part->out_pixels : 0;
+        return (again ? 40 * (double)part->out_pixels : 0) + (double)tasks * TASK_CYCLES;
     }
-    return (double)tasks * positions * (part->problem.x_channels_last ? dense : turned);
+    return (double)tasks * (positions * (part->problem.x_channels_last ? dense : turned) + TASK_CYCLES);
 }
 
 /* The share of the products that multiply no padding zero, where these are left out. */

@@ -60,6 +60,23 @@ static void prepare(fc_part *part, const fc_machine *machine) {
     part->block[CHUNK_ROWS] = smaller(larger(rows, 4), larger(height->out, 1));
 }
 
+/* Cycles of one step of the reduction over a row's vectors and every channel of a group: FMAs and loads, or the latency
+ * of so few sums. */
+static double step_cycles(const fc_part *part) {
+    double out = (double)part->group_out_ch, rest = (double)(part->group_out_ch % 4);
+    double throughput = (out + (rest > 0 ? 4 - rest : 0) * 0.5) * 0.6 * (double)row_vectors(part);
+    double tiles = (double)(divide_up(row_vectors(part), tile_vecs(part)) * divide_up(part->group_out_ch, TILE_ROWS));
+    return throughput > 4 * tiles ? throughput : 4 * tiles;
+}
+
+/* The rows behind a row of outputs lie in L1, or come from L2 for each: short runs that nothing foresees. */
+static double window_cycles(const fc_part *part, const fc_machine *machine) {
+    int64_t rows = part->group_in_ch * part->axis[0].kernel * part->axis[1].kernel;
+    int64_t pitch = fc_row_shape_of(&part->axis[2], larger(part->axis[2].out, 1)).row_pitch;
+    bool fits = rows * pitch * (int64_t)sizeof(real) <= (int64_t)machine->l1d_bytes;
+    return fits ? 0 : 5 * (double)(part->reduction * row_vectors(part));
+}
+
 static double seconds(const fc_part *part, const fc_machine *machine) {
     const fc_problem *p = &part->problem;
     double out_rows = (double)(part->axis[0].out * part->axis[1].out), cycles;
@@ -67,14 +84,15 @@ static double seconds(const fc_part *part, const fc_machine *machine) {
         cycles = lane_cycles(part);
     } else {
         double vectors = out_rows * (double)row_vectors(part), out = (double)part->group_out_ch;
-        double rest = (double)(part->group_out_ch % 4);
-        double step = (out + (rest > 0 ? 4 - rest : 0) * 0.5) * 0.6;
         double store = out * (p->out_channels_last ? 2.0 * VL : 2.0);
         bool dense = !p->x_channels_last && part->axis[2].stride <= 2;
-        double in_rows = (double)(part->axis[0].in * part->axis[1].in * part->group_in_ch);
+        double planes = (double)(part->axis[0].kernel * part->axis[0].out); /* of depth, copied for every output's */
+        double in_rows = planes * (double)(part->axis[1].in * part->group_in_ch);
         double copy = in_rows * (dense ? 10 + (double)part->axis[2].in * 2.0 / VL : (double)part->axis[2].in * 1.5);
         double halo = (double)rows_read(part, part->axis[1].out) / (double)larger(part->axis[1].out, 1);
-        cycles = (double)p->groups * (vectors * ((double)part->reduction * step + store) + copy * halo + 100);
+        double rows = (double)part->reduction * step_cycles(part) + window_cycles(part, machine);
+        double setup = 400 + 40 * planes * (double)part->group_in_ch;
+        cycles = (double)p->groups * (out_rows * rows + vectors * store + copy * halo + setup);
     }
     return cycles / (machine->vector_fma_rate[FC_PASTE(FC_ISA_, FC_ISA)] / 2) + fc_traffic_seconds(part, machine);
 }

@@ -66,9 +66,12 @@ static void prepare(fc_part *part, const fc_machine *machine) {
 #define INPUT_CYCLES (OUT_TILE == 2 && TAPS == 3 ? 14.0 : 11.0)
 #define OUTPUT_CYCLES 8.0
 #define WEIGHT_CYCLES 6.5
-/* Of a row of tiles that fills no vector: copies of its pixels, its padding, and a vector all the same. Of a pixel
- * copied to the stage, and of one stored apart from the next. */
+/* Of a row of tiles that fills no vector: copies of its pixels, its padding, and a vector all the same; of finding
+ * where its window rows lie for a slice. Of VL pixels of VL channels turned around into the stage, most of which L1 does
+ * not hold; of a pixel copied to it, and of one stored apart from the next. */
 #define ROW_CYCLES 80.0
+#define RESOLVE_CYCLES 150.0
+#define SQUARE_CYCLES (1.3 * VL * VL)
 #define STAGE_CYCLES(step) ((step) == 2 || (step) == 4 ? 0.5 : 1.5)
 #define SCATTER_CYCLES 1.5
 
@@ -98,9 +101,11 @@ static double input_cycles(const fc_part *part, const shape *s) {
     double vectors = (double)(s->vectors + (s->rest > 0)), segments = (double)s->tiles / (double)s->w.tiles;
     double products = (double)s->products, pixels = (double)(s->tiles * s->w.step) + 2 * segments;
     double cycles = products * vectors * INPUT_CYCLES + (segments > vectors ? segments - vectors : 0) * ROW_CYCLES;
-    if (part->problem.x_channels_last)
-        cycles += products * vectors * 7;
-    else if (s->w.lattice > 1)
+    cycles += segments * RESOLVE_CYCLES / (double)s->channels;
+    if (part->problem.x_channels_last && part->problem.in_ch > 1) {
+        int64_t squares = s->h.window * divide_up(s->w.tiles * s->w.step + 2, VL);
+        cycles += segments * (double)squares * SQUARE_CYCLES / (double)smaller(s->channels, VL);
+    } else if (s->w.lattice > 1)
         cycles += pixels * (double)s->h.window * STAGE_CYCLES(s->w.lattice);
     return cycles;
 }
@@ -126,7 +131,8 @@ static double seconds(const fc_part *part, const fc_machine *machine) {
     double rate = bytes < (double)machine->l2_bytes / 2   ? machine->l2_rate
                   : bytes < (double)machine->l3_bytes / 2 ? machine->l3_rate
                                                           : machine->memory_rate;
-    double stream = tiles_are_few(&s) ? 0 : panels * bytes / (4 * rate);
+    /* Only tiles in whole vectors ask ahead for the weights. */
+    double stream = tiles_are_few(&s) ? 0 : s.vectors == 0 ? 1.5 * bytes / rate : panels * bytes / (4 * rate);
     return groups * (cycles / (machine->vector_fma_rate[FC_PASTE(FC_ISA_, FC_ISA)] / 2) + stream);
 }
 
