@@ -39,7 +39,7 @@ LAYERS = (
         Layer(algorithm, c, c, size, 3, fewer=fewer)
         for algorithm, fewer in (("direct", 1), ("gemm", 1), ("winograd_f2", 2.25),
                                  ("winograd_f4", 4), ("gemm_split", 1),
-                                 ("winograd_f4_split", 4))
+                                 ("winograd_f2_split", 2.25), ("winograd_f4_split", 4))
         for c, size in ((64, 56), (128, 28), (256, 14), (256, 56), (512, 14))
     ),
     *(
