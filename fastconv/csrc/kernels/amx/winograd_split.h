@@ -10,8 +10,8 @@
  * A tile one of whose windows holds NaN, infinity, or only magnitudes whose parts or products the CPU's tiles would
  * flush or overflow is summed by the definition; its lane is a row of every operand, so that no other lane knows.
  * Weights are transformed and split at packing. Where they fit L2, panels are one lane tile, else larger.
- * Bound: tile products over six (three under "high"), 4 (F(4, 3)) or 2.25 times fewer than gemm_split's; the vector unit
- * for the transforms and the split, which do not overlap with them; weights of 6 bytes that stream from L3.
+ * Bound: tile products over six (three under "high"), 4 (F(4, 3)) or 2.25 times fewer than gemm_split's; the vector
+ * unit for the transforms and the split, which do not overlap with them; weights of 6 bytes that stream from L3.
  */
 #ifndef FC_WINOGRAD_SPLIT_H
 #define FC_WINOGRAD_SPLIT_H
@@ -39,8 +39,8 @@ FC_INLINE double weight_bytes(const fc_part *part, const shape *s) {
     return (double)group_reals(part, s) * sizeof(real);
 }
 
-/* Lane tiles of a panel. One where weights stay in L2, so that inputs and sums do too; else as many as make the weights'
- * stream about as long as the inputs', which L2 does not keep then. */
+/* Lane tiles of a panel. One where weights stay in L2, so that inputs and sums do too; else as many as make the
+ * weights' stream about as long as the inputs', which L2 does not keep then. */
 static void prepare(fc_part *part, const fc_machine *machine) {
     shape s = shape_of(part);
     int64_t tiles = larger(lane_tiles(&s), 1);

@@ -149,7 +149,7 @@ static void transpose_pixels(const split_input *job, const pixel_run *run, const
     }
 }
 
-/* The transform along height, from x or, `in_lines`, of the lines in place, and the largest magnitudes of each pixel. */
+/* The transform along height, from x or, `in_lines`, of the lines in place; and the largest magnitudes of pixels. */
 FC_INLINE void transform_columns(const int tall, const pixel_run *run, int64_t channel, lane_mask low, lane_mask high,
                                  bool in_lines, real *lines, tile_magnitude *seen) {
     const int rows = tall ? WINDOW : 1;

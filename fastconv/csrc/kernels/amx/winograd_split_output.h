@@ -25,8 +25,8 @@ typedef struct split_output {
 FC_INLINE vec finish_quick(vec y, vec bias, vec low, vec high) { return v_min(high, v_max(low, v_add(y, bias))); }
 
 /* One lane of one row tile. */
-FC_INLINE void finish_lane(const int tall, const int wide, const real *sums, int64_t sum_stride, vec bias, vec low, vec high,
-                           real *finished) {
+FC_INLINE void finish_lane(const int tall, const int wide, const real *sums, int64_t sum_stride, vec bias, vec low,
+                           vec high, real *finished) {
     const int window_h = tall ? WINDOW : 1, window_w = wide ? WINDOW : 1;
     const int step_h = tall ? OUT_TILE : 1, step_w = wide ? OUT_TILE : 1;
     vec half[OUT_TILE][WINDOW];

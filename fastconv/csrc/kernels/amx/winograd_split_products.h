@@ -42,7 +42,8 @@ typedef struct block_ahead {
 
 /* sums += the products of `tiles` step tiles; from zero unless `add`. */
 FC_INLINE void lane_block(int parts, const bool high, const bool wide, int64_t tiles, const real *a,
-                          int64_t a_step, const real *b, int64_t b_step, real *sums, int64_t row_stride, bool add, block_ahead next) {
+                          int64_t a_step, const real *b, int64_t b_step, real *sums, int64_t row_stride, bool add,
+                          block_ahead next) {
     const int64_t bytes = TILE_SIDE * sizeof(real), lines = next.lines;
     const char *ahead = next.from;
     real *below = sums + TILE_DWORDS;
