@@ -17,6 +17,8 @@ MEANT_FOR = {
     "winograd_f2": {"three_taps": 0.8, "pieces": 0.6},
     "winograd_f4": {"three_taps": 0.8, "pieces": 0.6},
     "winograd_f4_k2": {"three_taps": 0.8, "pieces": 0.8},
+    "winograd_f2_split": {"three_taps": 0.8, "pieces": 0.6},
+    "winograd_f4_split": {"three_taps": 0.8, "pieces": 0.6},
     "depthwise": {"depthwise": 0.8},
     "grouped": {"grouped": 0.3},
     "direct": {"kernels": 0.5, "strides_and_dilations": 0.5},
@@ -76,4 +78,5 @@ def test_rows_are_of_this_build():
     assert {"reference", "gemm", "deform", "separable"} <= algorithms
     assert {driver.dtype_of(row) for row in driver.ROWS} == {"f32", "f64", "f16", "bf16"}
     built = any(name.endswith(".amx") for name, _ in _core.kernels())
-    assert ("gemm_split" in algorithms) == (built and _core.cpu()["isa"] == "amx")
+    split = {"gemm_split", "winograd_f2_split", "winograd_f4_split"}
+    assert split & algorithms == (split if built and _core.cpu()["isa"] == "amx" else set())

@@ -45,6 +45,8 @@
 #define FC_NAME(algorithm) algorithm "." FC_TEXT(FC_DTYPE) "." FC_TEXT(FC_ISA)
 
 #define FC_INLINE static inline __attribute__((always_inline, unused))
+/* Code that plans, compiled for size: there is a copy for every instruction set and dtype. */
+#define FC_COLD __attribute__((cold))
 
 /* Preprocessor forms of the two parameters. */
 #define FC_PICK_DTYPE_f32 1

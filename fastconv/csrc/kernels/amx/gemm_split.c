@@ -45,11 +45,8 @@ static double pack_cycles(const fc_part *part, double pixel_tiles, double tiles)
     return ROW_WAITS * (pair_vectors * again * split + pixel_tiles * tiles * TILE_PAIRS * parts * (0.8 + 2 * pieces));
 }
 
-/* Of the tiles' rate: a busy sibling thread takes more than half of it and a third of the vectors', now and then. */
-#define TILE_SHARE 0.85
-
 static size_t packed_bytes(const fc_part *part);
-static double seconds(const fc_part *part, const fc_machine *machine) {
+static FC_COLD double seconds(const fc_part *part, const fc_machine *machine) {
     fc_part shaped = *part;
     split_prepare(&shaped, machine);
     int parts = split_parts(part);
@@ -62,8 +59,8 @@ static double seconds(const fc_part *part, const fc_machine *machine) {
     /* A block of two sums instead of four waits for its products, which take 52 cycles. */
     double odd = divide_up(part->group_out_ch, TILE_SIDE) % 2 ? 0.6 / row_tiles : 0;
     odd += divide_up(pixels, TILE_SIDE) % 2 ? 0.6 / (double)divide_up(pixels, TILE_SIDE) : 0;
-    double dots = (1 + odd) * parts * (parts + 1) / 2 * row_tiles * pixel_tiles * tiles * 2 * TILE_SIDE * TILE_SIDE *
-                  2 * TILE_PAIRS / (TILE_SHARE * machine->tile_flops);
+    double dots = (1 + odd) * parts * (parts + 1) / 2 * row_tiles * pixel_tiles * tiles *
+                  split_dot_seconds(machine);
     /* Weights that L2 does not keep come again for every block. */
     double weight_bytes = split_weight_bytes(part);
     double stream = weight_bytes > (double)machine->l2_bytes / 2 ? blocks * weight_bytes / machine->l3_rate : 0;
@@ -192,7 +189,7 @@ static size_t scratch_bytes(const fc_part *part) {
     return (size_t)(s.columns + s.rows + s.plain + s.sums) * sizeof(real);
 }
 
-static const char *rejects(const fc_part *part) {
+static FC_COLD const char *rejects(const fc_part *part) {
     if (part->problem.operation > FC_CONV_TRANSPOSED)
         return "only plain and transposed convolutions";
     if (part->taps == 0 || part->out_pixels == 0)

@@ -7,9 +7,9 @@
 #ifndef FC_SPLIT_SHAPE_H
 #define FC_SPLIT_SHAPE_H
 
+#include "kernels/amx/split_cost.h"
 #include "kernels/common/integers.h"
 #include "kernels/common/padded_rows.h"
-#include "simd/tiles.h"
 
 enum { SPLIT_CHUNK_CH = 0, SPLIT_LINE = 1, SPLIT_HEIGHT = 2, SPLIT_WIDTH = 3, SPLIT_AHEAD = 4 }; /* of part->block */
 enum {

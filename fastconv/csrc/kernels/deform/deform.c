@@ -14,11 +14,11 @@
 #include "kernels/common/gemm_driver.h"
 #include "kernels/common/transpose.h"
 
-static const char *rejects(const fc_part *part) {
+static FC_COLD const char *rejects(const fc_part *part) {
     return part->problem.operation == FC_CONV_DEFORM ? NULL : "only deformable convolutions";
 }
 
-static double seconds(const fc_part *part, const fc_machine *machine) {
+static FC_COLD double seconds(const fc_part *part, const fc_machine *machine) {
     double sharing = (double)(part->problem.in_ch / part->problem.offset_groups); /* channels a sample serves */
     sharing = sharing < (double)part->group_in_ch ? sharing : (double)part->group_in_ch;
     double fill = part->problem.x_channels_last ? 9.0 : 3.0 * VL;

@@ -21,7 +21,7 @@
 enum { STRIP = 0, CHUNK_ROWS = 1 }; /* of part->block */
 enum { FEW_TAPS = 16, MOST_MASKS = 256, MOST_COLUMNS = 8192 }; /* of rows read in place */
 
-static const char *rejects(const fc_part *part) {
+static FC_COLD const char *rejects(const fc_part *part) {
     if (part->problem.operation > FC_CONV_TRANSPOSED)
         return "only plain and transposed convolutions";
     if (part->group_in_ch != 1)
@@ -139,7 +139,7 @@ static double planar_cycles(const fc_part *part) {
 }
 
 /* The planar form asks ahead for what it reads and writes, so that the longer of the two remains. */
-static double seconds(const fc_part *part, const fc_machine *machine) {
+static FC_COLD double seconds(const fc_part *part, const fc_machine *machine) {
     double clock = machine->vector_fma_rate[FC_PASTE(FC_ISA_, FC_ISA)] / 2, traffic = fc_traffic_seconds(part, machine);
     if (strip_runs(part))
         return strip_cycles(part, machine) / clock + traffic;

@@ -29,7 +29,7 @@ enum {
     GROUP_PIXELS = (96 / (SEGMENT * VL) + 1) * SEGMENT * VL, /* whole segments and whole vectors */
 };
 
-static const char *rejects(const fc_part *part) {
+static FC_COLD const char *rejects(const fc_part *part) {
     if (part->problem.operation > FC_CONV_TRANSPOSED)
         return "only plain and transposed convolutions";
     if (part->taps == 0)
@@ -160,7 +160,7 @@ static double products_kept(const fc_part *part) {
     return kept + (1 - kept) / SEGMENT; /* spans shorter than a tile */
 }
 
-static double seconds(const fc_part *part, const fc_machine *machine) {
+static FC_COLD double seconds(const fc_part *part, const fc_machine *machine) {
     double groups = (double)part->problem.groups, reduction = (double)part->reduction;
     double rows = (double)(part->axis[0].out * part->axis[1].out), pixels = (double)part->out_pixels;
     int64_t vectors = divide_up(part->group_out_ch, VL), pairs = vectors / BLOCK_VECS;

@@ -15,7 +15,7 @@
  */
 #include "kernels/gemm/shifted.h"
 
-static const char *rejects(const fc_part *part) {
+static FC_COLD const char *rejects(const fc_part *part) {
     if (part->problem.operation > FC_CONV_TRANSPOSED)
         return "only plain and transposed convolutions";
     return NULL;
@@ -115,7 +115,7 @@ static void prepare(fc_part *part, const fc_machine *machine) {
     shifted_prepare(part, machine);
 }
 
-static double seconds(const fc_part *part, const fc_machine *machine) {
+static FC_COLD double seconds(const fc_part *part, const fc_machine *machine) {
     bool last = part->problem.x_channels_last;
     double lines = sizeof(vec) < 64 ? 1.1 : 1.02; /* short vectors load more often, from other lines each time */
     double unpacked = reads_unpacked(part) ? lines : 1;

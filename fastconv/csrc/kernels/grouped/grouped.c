@@ -22,7 +22,7 @@ enum { MOST_CHANNELS = 32, MOST_VECS = TILE_VECS >= 3 ? 6 : 4, TILE_SUMS = TILE_
 /* Vectors of the tiles of at least TILE_ROWS, at least 4, and fewer output channels: as registers allow. */
 enum { VECS_OF_MANY = TILE_VECS, VECS_OF_4 = TILE_VECS >= 3 ? 4 : TILE_ROWS >= 6 ? 3 : TILE_VECS, VECS_OF_2 = MOST_VECS };
 
-static const char *rejects(const fc_part *part) {
+static FC_COLD const char *rejects(const fc_part *part) {
     if (part->problem.operation > FC_CONV_TRANSPOSED)
         return "only plain and transposed convolutions";
     if (part->problem.groups == 1)
@@ -77,7 +77,7 @@ static double window_cycles(const fc_part *part, const fc_machine *machine) {
     return fits ? 0 : 5 * (double)(part->reduction * row_vectors(part));
 }
 
-static double seconds(const fc_part *part, const fc_machine *machine) {
+static FC_COLD double seconds(const fc_part *part, const fc_machine *machine) {
     const fc_problem *p = &part->problem;
     double out_rows = (double)(part->axis[0].out * part->axis[1].out), cycles;
     if (channels_in_lanes(part)) {

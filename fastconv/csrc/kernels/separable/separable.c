@@ -8,11 +8,11 @@
  */
 #include "kernels/common/gemm_driver.h"
 
-static const char *rejects(const fc_part *part) {
+static FC_COLD const char *rejects(const fc_part *part) {
     return part->problem.operation == FC_CONV_SEPARABLE ? NULL : "only depthwise separable convolutions";
 }
 
-static double seconds(const fc_part *part, const fc_machine *machine) {
+static FC_COLD double seconds(const fc_part *part, const fc_machine *machine) {
     bool dense = !part->problem.x_channels_last && part->axis[2].stride == 1;
     return fc_gemm_seconds(part, machine, 1, part->out_pixels, (double)part->taps * (dense ? 2.0 : 1.5 * VL));
 }

@@ -8,6 +8,7 @@
 #ifndef FC_WINOGRAD_OUTPUT_H
 #define FC_WINOGRAD_OUTPUT_H
 
+#include "kernels/winograd/direct_tile.h"
 #include "kernels/winograd/input.h"
 
 /* What the transform back applies at once: bias and two bounds. Any other epilogue follows line by line. */
@@ -76,50 +77,12 @@ static quick quick_of(const output_job *job, int64_t channel) {
     return (quick){true, bias ? bias[channel] : (real)-0.0, job->bounds.low, job->bounds.high};
 }
 
-/* The window of one tile for one channel and slice. */
-static void load_window(const output_job *job, const segment *g, int64_t tile, const stor *channel, real *window) {
-    const shape *s = job->in->s;
-    for (int64_t i = 0; i < s->h.window; i++)
-        for (int64_t j = 0; j < s->w.window; j++) {
-            const stor *from = pixel_at(job->in->part, s, job->in->x, g, channel, i, tile * s->w.step + j);
-            window[i * s->w.window + j] = from == NULL ? 0 : s_load(from);
-        }
-}
-
-/* Adds one window's part to all outputs of the tile: of a piece's taps those that there are. */
-static void add_window(const shape *s, slice at, const real *window, const real *weights, int64_t rows,
-                       real sums[][FINISH_ROWS]) {
-    int64_t taps_h = tap_count(&s->h, at.h), taps_w = tap_count(&s->w, at.w);
-    for (int64_t i = 0; i < s->h.step; i++)
-        for (int64_t j = 0; j < s->w.step; j++) {
-            real *to = sums[i * s->w.step + j];
-            for (int64_t kh = 0; kh < taps_h; kh++)
-                for (int64_t kw = 0; kw < taps_w; kw++) {
-                    real value = window[(i + kh) * s->w.window + j + kw];
-                    const real *w = weights + (kh * s->w.taps + kw) * PANEL_ROWS;
-                    for (int64_t r = 0; r < rows; r++)
-                        to[r] += w[r] * value;
-                }
-        }
-}
-
 /* Sums lane `lane` of the rows from `row` on, all of one panel, directly into the finished lines. */
 static void sum_directly(const output_job *job, int64_t lane, int64_t row, int64_t rows, real *finished) {
     const input_job *in = job->in;
     const shape *s = in->s;
-    segment *g = in->segments;
-    while (lane >= g->lane + g->tiles)
-        g++;
-    const real *weights = job->given + row / PANEL_ROWS * PANEL_ROWS * s->steps * s->taps + row % PANEL_ROWS;
-    real sums[OUT_TILE * OUT_TILE][FINISH_ROWS] = {{0}}, window[WINDOW * WINDOW];
-    for (int64_t index = 0; index < s->slices; index++) {
-        slice at = slice_of(s, index);
-        resolve_rows(in->part, s, in->x, at, g);
-        for (int64_t c = 0; c < s->channels; c++, weights += s->taps * PANEL_ROWS) {
-            load_window(job, g, lane - g->lane, in->group + c * in->x->stride[1], window);
-            add_window(s, at, window, weights, rows, sums);
-        }
-    }
+    real sums[OUT_TILE * OUT_TILE][FINISH_ROWS];
+    sum_tile(in->part, s, in->x, in->group, in->segments, lane, job->given, row, rows, sums);
     for (int64_t r = 0; r < rows; r++) {
         quick q = quick_of(job, job->group * in->part->group_out_ch + row + r);
         for (int64_t i = 0; i < s->h.step; i++)

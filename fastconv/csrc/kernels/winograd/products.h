@@ -9,7 +9,7 @@
 #ifndef FC_WINOGRAD_PRODUCTS_H
 #define FC_WINOGRAD_PRODUCTS_H
 
-#include "kernels/winograd/shape.h"
+#include "kernels/winograd/scratch.h"
 
 /* sums[row * sums_step + lane] = (add ? sums : 0) + sum over `depth` of a * b; asks for `depth` lines from `ahead`. */
 FC_INLINE void tile_body(const int rows, const int vecs, int64_t depth, const real *a, const real *b, int64_t b_step,

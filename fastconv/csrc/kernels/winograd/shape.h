@@ -1,4 +1,4 @@
-/* Sizes of a Winograd problem, and where in the scratch each piece lies.
+/* Sizes of a Winograd problem.
  *
  * Tiles of an image are numbered along width, height, depth. A panel is up to TILE_VECS vectors of tiles, lanes
  * over tiles, wrapping from one row of tiles to the next. A step of the reduction is one input channel at one
@@ -31,13 +31,7 @@ enum { HALO = TAPS - 1 };         /* pixels a window reaches past its tile */
 enum { COPIES = (WINDOW + OUT_TILE - 1) / OUT_TILE }; /* tiles that a window touches */
 enum { MOST_REST = VL / 2 };      /* tiles multiplied one by one */
 enum { PANEL_LANES = (VECS + 1) * VL };
-#ifndef PREPARED_BYTES
-#define PREPARED_BYTES (20 << 20)
-#endif
 enum { FINISH_ROWS = PANEL_ROWS }; /* out channels transformed back together, at most */
-/* Lines of pixels of a panel; the pitches are constants so that addresses need no registers. */
-enum { LINE_PITCH = PANEL_LANES * OUT_TILE + 3 * VL, FINISHED_PITCH = PANEL_LANES * OUT_TILE + VL };
-
 
 enum { FOLD_FROM = 4 }; /* shorter rows are not worth their bookkeeping */
 
@@ -97,7 +91,7 @@ FC_INLINE slice slice_of(const shape *s, int64_t index) {
 }
 
 /* Whether a product is zero in all of steps [begin, end): the last one of a window takes a piece's last tap only. */
-static bool product_is_zero(const shape *s, int64_t product, int64_t begin, int64_t end) {
+FC_INLINE bool product_is_zero(const shape *s, int64_t product, int64_t begin, int64_t end) {
     bool last_h = product / s->w.window == s->h.window - 1, last_w = product % s->w.window == s->w.window - 1;
     if (s->slices == 1 || (!last_h && !last_w))
         return false;
@@ -109,38 +103,9 @@ static bool product_is_zero(const shape *s, int64_t product, int64_t begin, int6
     return true;
 }
 
-/* Elements of the weights as packed, and of the transformed ones. */
+/* Elements of the weights as packed. */
 static int64_t given_reals(const fc_part *part, const shape *s) {
     return part->problem.groups * round_up(part->group_out_ch, PANEL_ROWS) * s->steps * s->taps;
-}
-static int64_t transformed_reals(const fc_part *part, const shape *s) {
-    return part->problem.groups * round_up(part->group_out_ch, PANEL_ROWS) * s->steps * s->products;
-}
-
-/* Whether pack transforms: not for one use, and not beyond what a last-level cache may hold. */
-static bool weights_prepared(const fc_part *part, const shape *s) {
-    return !part->problem.pack_per_call && transformed_reals(part, s) * (int64_t)sizeof(real) <= PREPARED_BYTES;
-}
-
-/* Offsets into the scratch. The products' blocks of inputs lie an odd number of vectors apart, so that they
- * do not share cache sets. */
-typedef struct layout {
-    int64_t input_stride, inputs;   /* [product][step of the span][lane] */
-    int64_t sums;                   /* [row of the block][product][PANEL_LANES] */
-    int64_t rest_stride, rest;      /* [product][panel of rows][MOST_REST][row] */
-    int64_t weight_stride, weights; /* [window column][panel of rows][step of the chunk][row] */
-    int64_t lines;                  /* [window row][LINE_PITCH], COPIES times: see input.h */
-    int64_t finished;               /* [row][tile row][FINISHED_PITCH] */
-    int64_t stage_pitch, stage_channel, stage; /* [channel][window row][pixel] of x made dense */
-    int64_t turned;                 /* [pixel][FINISH_ROWS], for out with dense channels */
-    int64_t zeros;                  /* a row of padding */
-    int64_t bad, segments, total;
-} layout;
-
-static int64_t take(int64_t *total, int64_t count) {
-    int64_t at = *total;
-    *total += divide_up(count, 64 / (int64_t)sizeof(real)) * (64 / (int64_t)sizeof(real));
-    return at;
 }
 
 /* A run of neighbouring tiles of one row of tiles, on consecutive lanes; what follows `out_w` is that of one slice. */
@@ -153,28 +118,5 @@ typedef struct segment {
     int64_t offset[WINDOW];  /* of each window row's padded coordinate 0 in x, from the channel's start, or OUTSIDE */
 } segment;
 #define OUTSIDE INT64_MIN
-
-static layout layout_of(const fc_part *part, const shape *s) {
-    layout l = {.total = 0};
-    int64_t lanes = s->most_lanes;
-    l.input_stride = part->block[SPAN] * lanes + VL;
-    l.inputs = take(&l.total, s->products * l.input_stride);
-    int64_t rows = round_up(part->block[ROW_BLOCK], PANEL_ROWS);
-    l.sums = take(&l.total, rows * s->products * PANEL_LANES);
-    l.rest_stride = rows * MOST_REST + VL;
-    l.rest = take(&l.total, s->rest > 0 ? s->products * l.rest_stride : 0);
-    l.weight_stride = rows * s->chunk + VL;
-    l.weights = take(&l.total, weights_prepared(part, s) ? 0 : s->w.window * l.weight_stride);
-    l.lines = take(&l.total, COPIES * WINDOW * LINE_PITCH);
-    l.finished = take(&l.total, FINISH_ROWS * OUT_TILE * FINISHED_PITCH);
-    l.stage_pitch = s->w.window * lanes;
-    l.stage_channel = s->h.window * l.stage_pitch + VL;
-    l.stage = take(&l.total, VL * l.stage_channel);
-    l.turned = take(&l.total, PANEL_LANES * OUT_TILE * FINISH_ROWS);
-    l.zeros = take(&l.total, s->w.window * lanes + VL);
-    l.bad = take(&l.total, lanes);
-    l.segments = take(&l.total, lanes * (int64_t)(sizeof(segment) / sizeof(real)));
-    return l;
-}
 
 #endif

@@ -1,0 +1,15 @@
+/* What a product of tiles costs, for every kernel on split values. */
+#ifndef FC_SPLIT_COST_H
+#define FC_SPLIT_COST_H
+
+#include "kernel.h"
+#include "simd/tiles.h"
+
+/* Seconds of one product of tiles, priced at a share of their rate: a busy sibling thread takes more than half of it and
+ * a third of the vectors', now and then. */
+#define TILE_SHARE 0.85
+FC_INLINE double split_dot_seconds(const fc_machine *machine) {
+    return 2 * TILE_SIDE * TILE_SIDE * 2 * TILE_PAIRS / (TILE_SHARE * machine->tile_flops);
+}
+
+#endif
