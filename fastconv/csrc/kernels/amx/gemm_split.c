@@ -31,7 +31,7 @@ enum { SPLIT_SCRATCH_MOST = 32 << 20 }; /* bytes */
  * every tap, of as many pieces as rows they come from. Counted instructions, with a factor for what they wait for:
  * x from L3, columns and rows to and from L2. */
 #define LINE_WAITS 1.7
-#define ROW_WAITS 2.0
+#define ROW_WAITS 2.8
 static double pack_cycles(const fc_part *part, double pixel_tiles, double tiles) {
     double parts = split_parts(part), split = 12 + 2 * parts + (part->problem.x_channels_last ? 12 : 2);
     double pair_vectors = (double)part->problem.groups * (double)divide_up(part->in_pixels, VL) *
@@ -41,7 +41,7 @@ static double pack_cycles(const fc_part *part, double pixel_tiles, double tiles)
     int64_t rows = part->block[SPLIT_HEIGHT], read = split_row_slots(part, rows).count;
     double again = (double)read / (double)(rows * part->axis[1].stride);
     double pieces = 1 + (double)TILE_SIDE / (double)larger(part->axis[2].out, 1);
-    split += part->axis[2].stride > 1 ? 20 : 0;
+    split += part->axis[2].stride == 1 ? 0 : part->problem.x_channels_last ? 20 : 80;
     return ROW_WAITS * (pair_vectors * again * split + pixel_tiles * tiles * TILE_PAIRS * parts * (0.8 + 2 * pieces));
 }
 
@@ -151,8 +151,7 @@ static int64_t partition(const fc_part *part, int threads, int64_t grid[4]) {
     grid[0] = split_blocks(part);
     grid[1] = split_rows_most(part);
     int64_t outer = part->problem.batch * part->problem.groups * grid[0];
-    int64_t wanted = threads > 1 ? 2 * (int64_t)threads : 1;
-    while (outer * divide_up(part->group_out_ch, grid[1]) < wanted && grid[1] > 2 * SPLIT_ROWS)
+    while (outer * divide_up(part->group_out_ch, grid[1]) < threads && grid[1] > 2 * SPLIT_ROWS)
         grid[1] = round_up(divide_up(grid[1], 2), SPLIT_ROWS);
     grid[2] = divide_up(part->group_out_ch, grid[1]);
     return outer * grid[2];
