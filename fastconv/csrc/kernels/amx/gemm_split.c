@@ -230,11 +230,6 @@ static void finish(const fc_call *call, const task_place *t, int64_t row, int64_
                  t->block.first + pixel, smaller(SPLIT_SUMS_STEP, t->block.count - pixel), sums);
 }
 
-/* Lines to be asked for over `calls` calls of split_look_ahead, a few more in the end than there are. */
-static int64_t share(const split_lines *l, int64_t calls) {
-    return divide_up(l->rows * l->row_lines, larger(calls, 1));
-}
-
 /* What the next chunk of a line splits of x, or else the first chunk of the next block. */
 static split_lines lines_of_x(const fc_call *call, const task_place *t, int64_t end) {
     const fc_part *part = call->part;
@@ -282,17 +277,19 @@ static void run_tiles(const fc_call *call, const task_place *t, const real *a, c
         if (part->block[SPLIT_AHEAD]) {
             int64_t next = row + SPLIT_ROWS < t->row_end ? row + SPLIT_ROWS : t->row_begin;
             ahead->read = lines_of_weights(part, t, a, next, tiles);
-            ahead->reads = share(&ahead->read, panels * calls);
+            ahead->reads = split_share(&ahead->read, panels * calls);
         }
         for (int64_t at = pixel; at < stop; at += SPLIT_SUMS_STEP) {
             real *sums = sums_at(part, t, row, at, all_sums);
             if (end == part->group_in_ch) {
                 ahead->write = lines_of_out(call, t, row, at);
-                ahead->writes = share(&ahead->write, calls);
+                ahead->writes = split_share(&ahead->write, calls);
             }
-            split_multiply(parts, t->row_end - row > TILE_SIDE, stop - at > TILE_SIDE, tiles,
-                           a + row / TILE_SIDE * row_step, row_step, b + (at - pixel) / TILE_SIDE * pixel_reals,
-                           pixel_reals, sums, begin > 0, ahead);
+            split_operand left = {a + row / TILE_SIDE * row_step, row_step};
+            split_operand right = {b + (at - pixel) / TILE_SIDE * pixel_reals, pixel_reals};
+            split_sums block = {sums, SPLIT_SUMS_STEP, TILE_SIDE, TILE_SIDE * SPLIT_SUMS_STEP};
+            split_multiply(parts, t->row_end - row > TILE_SIDE, stop - at > TILE_SIDE, tiles, left, right, block,
+                           begin > 0, ahead);
             if (end == part->group_in_ch)
                 finish(call, t, row, at, sums);
         }
@@ -306,7 +303,7 @@ static void run_chunk(const fc_call *call, const task_place *t, const real *a, i
     int64_t pixel_reals = split_tiles(part, end - begin) * split_parts(part) * TILE_DWORDS;
     int64_t blocks = divide_up(t->row_end - t->row_begin, SPLIT_ROWS) * divide_up(t->block.count, SPLIT_SUMS_STEP);
     split_ahead ahead = {.read = lines_of_x(call, t, end)};
-    ahead.reads = share(&ahead.read, blocks * split_tiles(part, end - begin) * split_calls(split_parts(part)));
+    ahead.reads = split_share(&ahead.read, blocks * split_tiles(part, end - begin) * split_calls(split_parts(part)));
     tile_configure();
     for (int64_t pixel = 0; pixel < t->block.count; pixel += SPLIT_UNIT) {
         int64_t stop = smaller(pixel + SPLIT_UNIT, t->block.count);

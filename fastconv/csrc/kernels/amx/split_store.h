@@ -7,6 +7,7 @@
 #ifndef FC_SPLIT_STORE_H
 #define FC_SPLIT_STORE_H
 
+#include "kernels/amx/split_shape.h"
 #include "kernels/amx/split_tiles.h"
 #include "kernels/common/transpose.h"
 

@@ -1,4 +1,4 @@
-/* A block of 32 output channels by 32 pixels: 2 x 2 tiles of sums, two tiles of weights, two of columns.
+/* A block of 32 by 32 sums: 2 x 2 tiles, with two tiles of each operand, for every kernel on split values.
  *
  * Products of the parts, with 1 the largest: 1*3, 1*2, 2*2, 2*1, 3*1, 1*1, an order in which each step changes one
  * operand and the largest come last. Those left out are below 2^-24 of the product.
@@ -9,32 +9,8 @@
 #ifndef FC_SPLIT_TILES_H
 #define FC_SPLIT_TILES_H
 
-#include "kernels/amx/split_shape.h"
-
-/* Tiles: 0 to 3 the sums, row by row; 4, 5 the weights; 6, 7 the columns. `high`, `wide`: whether there is a second. */
-#define SPLIT_WEIGHTS(part) \
-    do { \
-        tile_load(4, a + (part) * TILE_DWORDS, 64); \
-        if (high) \
-            tile_load(5, a + a_step + (part) * TILE_DWORDS, 64); \
-    } while (0)
-#define SPLIT_COLUMNS(part) \
-    do { \
-        tile_load(6, b + (part) * TILE_DWORDS, 64); \
-        if (wide) \
-            tile_load(7, b + b_step + (part) * TILE_DWORDS, 64); \
-    } while (0)
-#define SPLIT_PRODUCTS \
-    do { \
-        tile_dot(0, 4, 6); \
-        if (wide) \
-            tile_dot(1, 4, 7); \
-        if (high) \
-            tile_dot(2, 5, 6); \
-        if (high && wide) \
-            tile_dot(3, 5, 7); \
-        split_look_ahead(ahead); \
-    } while (0)
+#include "kernels/common/integers.h"
+#include "simd/tiles.h"
 
 /* Lines that are used later: `rows` rows of `row_lines`, `step` reals apart. */
 typedef struct split_lines {
@@ -74,23 +50,67 @@ FC_INLINE void split_look_ahead(split_ahead *ahead) {
         __builtin_prefetch(line, 1, 2);
 }
 
-/* Calls of split_look_ahead for one tile of the reduction. */
+/* Calls of split_look_ahead for one tile of the reduction: one for each product of parts. */
 FC_INLINE int64_t split_calls(int parts) { return parts * (parts + 1) / 2; }
 
+/* Lines to be asked for over `calls` calls of split_look_ahead, a few more in the end than there are. */
+FC_INLINE int64_t split_share(const split_lines *l, int64_t calls) {
+    return divide_up(l->rows * l->row_lines, larger(calls, 1));
+}
+
+/* Tiles of one operand, all parts of a step side by side; `step` reals on, those of the block's second tile. */
+typedef struct split_operand {
+    const real *at;
+    int64_t step;
+} split_operand;
+
+/* Where the sums lie: reals from one of a tile's rows to the next, from a tile to the one on its right and below. */
+typedef struct split_sums {
+    real *at;
+    int64_t row, right, below;
+} split_sums;
+
+/* Tiles: 0 to 3 the sums, row by row; 4, 5 the left operand; 6, 7 the right one. `high`, `wide`: whether the left, the
+ * right one has a second tile. */
+#define SPLIT_LEFT(part) \
+    do { \
+        tile_load(4, a + (part) * TILE_DWORDS, 64); \
+        if (high) \
+            tile_load(5, a + left.step + (part) * TILE_DWORDS, 64); \
+    } while (0)
+#define SPLIT_RIGHT(part) \
+    do { \
+        tile_load(6, b + (part) * TILE_DWORDS, 64); \
+        if (wide) \
+            tile_load(7, b + right.step + (part) * TILE_DWORDS, 64); \
+    } while (0)
+#define SPLIT_PRODUCTS \
+    do { \
+        tile_dot(0, 4, 6); \
+        if (wide) \
+            tile_dot(1, 4, 7); \
+        if (high) \
+            tile_dot(2, 5, 6); \
+        if (high && wide) \
+            tile_dot(3, 5, 7); \
+        split_look_ahead(ahead); \
+    } while (0)
+
 /* sums += the products of `tiles` tiles of the reduction; from zero unless `add`. */
-FC_INLINE void split_block_body(const int parts, const bool high, const bool wide, int64_t tiles, const real *a,
-                                int64_t a_step, const real *b, int64_t b_step, real *sums, bool add,
-                                split_ahead *ahead) {
-    const int64_t row_bytes = SPLIT_SUMS_STEP * sizeof(real);
-    real *below = sums + TILE_SIDE * SPLIT_SUMS_STEP;
+FC_INLINE void split_multiply_block(int parts, const bool high, const bool wide, int64_t tiles,
+                                    split_operand left, split_operand right, split_sums sums, bool add,
+                                    split_ahead *ahead) {
+    const real *a = left.at, *b = right.at;
+    const int64_t row_bytes = sums.row * (int64_t)sizeof(real);
+    real *below = sums.at + sums.below;
     if (add) {
-        tile_load(0, sums, row_bytes);
+        tile_load(0, sums.at, row_bytes);
         if (wide)
-            tile_load(1, sums + TILE_SIDE, row_bytes);
+            tile_load(1, sums.at + sums.right, row_bytes);
         if (high)
             tile_load(2, below, row_bytes);
         if (high && wide)
-            tile_load(3, below + TILE_SIDE, row_bytes);
+            tile_load(3, below + sums.right, row_bytes);
     } else {
         tile_zero(0);
         tile_zero(1);
@@ -98,56 +118,51 @@ FC_INLINE void split_block_body(const int parts, const bool high, const bool wid
         tile_zero(3);
     }
     for (int64_t k = 0; k < tiles; k++, a += parts * TILE_DWORDS, b += parts * TILE_DWORDS) {
-        SPLIT_WEIGHTS(0);
+        SPLIT_LEFT(0);
         if (parts >= 3) {
-            SPLIT_COLUMNS(2);
+            SPLIT_RIGHT(2);
             SPLIT_PRODUCTS;
         }
         if (parts >= 2) {
-            SPLIT_COLUMNS(1);
+            SPLIT_RIGHT(1);
             SPLIT_PRODUCTS;
-            SPLIT_WEIGHTS(1);
+            SPLIT_LEFT(1);
         }
         if (parts >= 3)
             SPLIT_PRODUCTS;
-        SPLIT_COLUMNS(0);
+        SPLIT_RIGHT(0);
         if (parts >= 2)
             SPLIT_PRODUCTS;
         if (parts >= 3) {
-            SPLIT_WEIGHTS(2);
+            SPLIT_LEFT(2);
             SPLIT_PRODUCTS;
         }
         if (parts >= 2)
-            SPLIT_WEIGHTS(0);
+            SPLIT_LEFT(0);
         SPLIT_PRODUCTS;
     }
-    tile_store(0, sums, row_bytes);
+    tile_store(0, sums.at, row_bytes);
     if (wide)
-        tile_store(1, sums + TILE_SIDE, row_bytes);
+        tile_store(1, sums.at + sums.right, row_bytes);
     if (high)
         tile_store(2, below, row_bytes);
     if (high && wide)
-        tile_store(3, below + TILE_SIDE, row_bytes);
+        tile_store(3, below + sums.right, row_bytes);
 }
 
-#define SPLIT_BLOCK_CASE(parts, high, wide) \
-    case (parts) * 4 + (high) * 2 + (wide): \
-        split_block_body(parts, high, wide, tiles, a, a_step, b, b_step, sums, add, ahead); \
+#define SPLIT_BLOCK_CASE(high, wide) \
+    case (high) * 2 + (wide): \
+        split_multiply_block(parts, high, wide, tiles, left, right, sums, add, ahead); \
         return;
-#define SPLIT_BLOCK_CASES(parts) \
-    SPLIT_BLOCK_CASE(parts, 0, 0) \
-    SPLIT_BLOCK_CASE(parts, 0, 1) \
-    SPLIT_BLOCK_CASE(parts, 1, 0) \
-    SPLIT_BLOCK_CASE(parts, 1, 1)
 
-/* a, b: tiles as packed; a_step, b_step: reals from the first row or column of tiles to the second. */
-static __attribute__((noinline)) void split_multiply(int parts, bool high, bool wide, int64_t tiles, const real *a,
-                                                     int64_t a_step, const real *b, int64_t b_step, real *sums,
+static __attribute__((noinline)) void split_multiply(int parts, bool high, bool wide, int64_t tiles,
+                                                     split_operand left, split_operand right, split_sums sums,
                                                      bool add, split_ahead *ahead) {
-    switch (parts * 4 + high * 2 + wide) {
-        SPLIT_BLOCK_CASES(3)
-        SPLIT_BLOCK_CASES(2)
-        SPLIT_BLOCK_CASES(1)
+    switch (high * 2 + wide) {
+        SPLIT_BLOCK_CASE(0, 0)
+        SPLIT_BLOCK_CASE(0, 1)
+        SPLIT_BLOCK_CASE(1, 0)
+        SPLIT_BLOCK_CASE(1, 1)
     }
 }
 
