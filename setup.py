@@ -439,7 +439,7 @@ setup(
                 *headers(),
                 *baseline_sources(),
                 *sorted(glob("fastconv/csrc/kernels/*/*.c")),
-                *sorted(glob("fastconv/*.pxd")),
+                *sorted(glob("fastconv/*.px[di]")),
             ],
         )
     ],

@@ -25,7 +25,7 @@ def wheel_problems(path):
         yield f"{path.name}: {size:,} bytes"
     with zipfile.ZipFile(path) as archive:
         names = archive.namelist()
-    for suffix in (".c", ".h", ".inc", ".pyx"):
+    for suffix in (".c", ".h", ".inc", ".pyx", ".pxd", ".pxi"):
         for name in names:
             if name.endswith(suffix):
                 yield f"{path.name}: holds the source {name}"
