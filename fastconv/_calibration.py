@@ -114,10 +114,7 @@ def _read(path: Path) -> dict[str, float]:
     """The rates in a file; ValueError when it is none of this machine's or damaged."""
     if path.stat().st_size > _MOST_BYTES:
         raise ValueError(f"{path}: more than {_MOST_BYTES >> 10} KiB, no file of rates")
-    try:
-        data = json.loads(path.read_text(encoding="utf-8"))
-    except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
-        raise ValueError(f"{path}: damaged, not JSON ({error})") from error
+    data = _tuned.read_json(path)
     wanted = {**_FORMAT, **_machine()}
     if not isinstance(data, dict) or any(data.get(k) != v for k, v in wanted.items()):
         raise ValueError(f"{path}: no rates of this machine and version")

@@ -131,15 +131,20 @@ def _use(choices: Choices) -> None:
 # The file
 
 
+def read_json(path: Path) -> Any:
+    """What a JSON file holds; ValueError when it is damaged."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
+        raise ValueError(f"{path}: damaged, not JSON ({error})") from error
+
+
 def read(path: Any) -> Choices:
     """The choices in a file; ValueError when it is none of ours or damaged."""
     path = Path(path)
     if path.stat().st_size > _MOST_BYTES:
         raise ValueError(f"{path}: more than {_MOST_BYTES >> 20} MiB, no tuning file")
-    try:
-        data = json.loads(path.read_text(encoding="utf-8"))
-    except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
-        raise ValueError(f"{path}: damaged, not JSON ({error})") from error
+    data = read_json(path)
     if not isinstance(data, dict) or any(data.get(k) != v for k, v in _FORMAT.items()):
         raise ValueError(f"{path}: no tuning file of this version of its format")
     found: Choices = {}
