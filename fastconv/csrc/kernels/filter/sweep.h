@@ -213,11 +213,30 @@ FC_INLINE void sweep_columns(const grid *g, int64_t columns, const int64_t width
         grid_block(g, at, 1, width);
 }
 
-static void real_divide_row(double divisor, int64_t n, real *row) {
-    vec by = v_set1((real)divisor);
-    for (int64_t i = 0; i < n; i += VL)
-        v_store(row + i, v_div(v_load(row + i), by));
+/* A sum over its number of cells. Whole numbers have to be cut as the quotient would be; of floats, the product with the
+ * reciprocal in two parts is the rounded quotient but for rare last bits, and far faster. The low part is above zero, or
+ * an infinite sum would become NaN. */
+typedef struct real_mean {
+    vec by, high, low;
+    bool quotient;
+} real_mean;
+
+static real_mean real_mean_over(double divisor, bool quotient) {
+    real high = (real)(1 / divisor);
+    high = high * (1 - (FC_IS_F64 ? (real)0x1p-53 : (real)0x1p-24)); /* the next number below */
+    double rest = fma(-(double)high, divisor, 1) / divisor;
+    return (real_mean){v_set1((real)divisor), v_set1(high), v_set1((real)rest), quotient};
 }
+
+FC_INLINE vec real_take_mean(vec sum, const real_mean *mean) {
+    return mean->quotient ? v_div(sum, mean->by) : v_fma(sum, mean->high, v_mul(sum, mean->low));
+}
+
+typedef vec real_cells;
+FC_INLINE vec real_load_cells(const real *p) { return v_load(p); }
+FC_INLINE void real_store_cells(real *p, vec a) { v_store(p, a); }
+FC_INLINE vec real_add_cells(vec a, vec b) { return v_add(a, b); }
+FC_INLINE vec real_no_cells(void) { return v_zero(); }
 
 /* `columns` outputs of each row, rounded up to vectors. */
 static void sweep_grid(const grid *g, int64_t columns) {
