@@ -99,34 +99,73 @@ static void settle_block(const fc_filter_taps *taps, const real *const *table, i
         to[at + i] = (real)trunc(sum[i]);
 }
 
-/* One output in double. Sums in SciPy's order wait for each addition; where any order tells on which side of a whole
- * number the sum lies, by more than `margin`, it does. */
-static double settle_one(const fc_filter_taps *taps, const real *const *table, int64_t at, double margin) {
-    enum { CHAINS = 8, SHORT = 64 };
-    double part[CHAINS] = {0}, sum = 0;
-    int64_t t = taps->count < SHORT ? taps->count : 0;
-#define FC_TAP(t) ((double)table[taps->row[t]][taps->shift[t] + at])
-    for (; t + CHAINS <= taps->count; t += CHAINS)
-        for (int i = 0; i < CHAINS; i++)
-            part[i] += FC_TAP(t + i) * taps->weight[t + i];
-    for (; t < taps->count; t++)
-        sum += FC_TAP(t) * taps->weight[t];
-    for (int i = 0; i < CHAINS; i++)
-        sum += part[i];
-    if (taps->count >= SHORT && fabs(sum - rint(sum)) > margin)
-        return sum;
-    if (taps->order == FC_ORDER_EVEN || taps->order == FC_ORDER_ODD) {
-        double sign = taps->order == FC_ORDER_EVEN ? 1 : -1;
-        sum = FC_TAP(0) * taps->weight[0];
-        for (t = 1; t < taps->count; t += 2)
-            sum += (FC_TAP(t) + sign * FC_TAP(t + 1)) * taps->weight[t];
-        return sum;
+/* The sum in any order, where that tells on which side of a whole number it lies: 16 neighbouring taps at a time. */
+static double rough_sum(const fc_filter_taps *taps, const real *const *table, int64_t at) {
+    doubles part = {0};
+    double sum = 0;
+    int64_t t = 0;
+    while (t < taps->count) {
+        const real *p = table[taps->row[t]] + taps->shift[t] + at;
+        int64_t last = t + VL - 1;
+        if (last < taps->count && taps->row[last] == taps->row[t] && taps->shift[last] == taps->shift[t] + VL - 1) {
+            doubles weight;
+            memcpy(&weight, taps->weight + t, sizeof weight);
+            part += FC_DOUBLES(p) * weight;
+            t += VL;
+        } else {
+            sum += (double)*p * taps->weight[t++];
+        }
     }
-    sum = 0;
-    for (t = 0; t < taps->count; t++)
-        sum += FC_TAP(t) * taps->weight[t];
-#undef FC_TAP
+    for (int i = 0; i < VL; i++)
+        sum += part[i];
     return sum;
+}
+
+enum { DOUBTFUL = 4 }; /* sums that wait for their additions side by side */
+
+/* Outputs `at` in double, in SciPy's order. */
+static void exact_sums(const fc_filter_taps *taps, const real *const *table, const int64_t at[DOUBTFUL],
+                       double sum[DOUBTFUL]) {
+    bool pairs = taps->order == FC_ORDER_EVEN || taps->order == FC_ORDER_ODD;
+    double sign = taps->order == FC_ORDER_EVEN ? 1 : -1;
+    for (int i = 0; i < DOUBTFUL; i++)
+        sum[i] = 0;
+    for (int64_t t = 0; t < taps->count; t++) {
+        const real *row = table[taps->row[t]] + taps->shift[t];
+        double weight = taps->weight[t];
+        if (pairs && t > 0) {
+            const real *other = table[taps->row[t + 1]] + taps->shift[t + 1];
+            for (int i = 0; i < DOUBTFUL; i++)
+                sum[i] += ((double)row[at[i]] + sign * (double)other[at[i]]) * weight;
+            t++;
+        } else {
+            for (int i = 0; i < DOUBTFUL; i++)
+                sum[i] += (double)row[at[i]] * weight;
+        }
+    }
+}
+
+/* The first `count` outputs of `at`. */
+static void settle_some(const fc_filter_taps *taps, const real *const *table, int64_t *at, int64_t count, double margin,
+                        real *to) {
+    enum { LONG = 64 }; /* taps from which a rough sum is faster than one in order */
+    int64_t left = 0;
+    for (int64_t i = 0; i < count; i++) {
+        double sum = taps->count < LONG ? 0 : rough_sum(taps, table, at[i]);
+        if (fabs(sum - rint(sum)) > margin)
+            to[at[i]] = (real)trunc(sum);
+        else
+            at[left++] = at[i];
+    }
+    for (int64_t i = 0; i < left; i += DOUBTFUL) {
+        int64_t four[DOUBTFUL];
+        double sum[DOUBTFUL];
+        for (int j = 0; j < DOUBTFUL; j++)
+            four[j] = at[smaller(i + j, left - 1)];
+        exact_sums(taps, table, four, sum);
+        for (int j = 0; j < DOUBTFUL; j++)
+            to[four[j]] = (real)trunc(sum[j]);
+    }
 }
 
 /* Where rounding could have carried a sum past a whole number, the double sum decides: of a vector where much of it
@@ -134,22 +173,28 @@ static double settle_one(const fc_filter_taps *taps, const real *const *table, i
 static void settle_row(const fc_filter_taps *taps, const real *const *table, real doubt, int64_t columns, real *to) {
     vec limit = v_set1(doubt), nan = v_set1((real)NAN);
     double margin = (double)doubt * 0x1p-20; /* doubt: a few roundings to 24 bits; these are to 53 */
+    int64_t some[64], count = 0;
     for (int64_t at = 0; at < columns; at += VL) {
         vec sum = v_load(to + at), gap = v_abs(v_sub(sum, v_round(sum)));
         if (!v_any_nan(v_select_neg(v_sub(gap, limit), nan, limit)))
             continue;
         real gaps[VL];
         v_store(gaps, gap);
-        int lane[VL], found = 0;
+        int64_t before = count;
         for (int i = 0; i < VL; i++) {
-            lane[found] = i;
-            found += gaps[i] < doubt;
+            some[count] = at + i;
+            count += gaps[i] < doubt;
         }
-        if (found > VL / 4)
+        if (count - before > VL / 4) {
             settle_block(taps, table, at, to);
-        for (int i = 0; found <= VL / 4 && i < found; i++)
-            to[at + lane[i]] = (real)trunc(settle_one(taps, table, at + lane[i], margin));
+            count = before;
+        }
+        if (count > 64 - VL) {
+            settle_some(taps, table, some, count, margin, to);
+            count = 0;
+        }
     }
+    settle_some(taps, table, some, count, margin, to);
 }
 #else
 /* Double sums leave no doubt. */
