@@ -27,7 +27,7 @@ typedef struct fc_filter_taps {
     bool grid;              /* RASTER only: every tap of the kernel is there, so rows can share loads */
     bool box;               /* all weights of one axis are 1 */
     int64_t piece;          /* of a box along the width: how many neighbours are added first; 0: none are */
-    int64_t count;
+    int64_t count, run;     /* run: taps that lie side by side with weights in order, as many each time */
     const double *weight;
     const int64_t *row, *shift;
     double divisor, doubt;

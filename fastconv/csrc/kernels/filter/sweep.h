@@ -99,50 +99,57 @@ static void settle_block(const fc_filter_taps *taps, const real *const *table, i
         to[at + i] = (real)trunc(sum[i]);
 }
 
-/* The sum in any order, where that tells on which side of a whole number it lies: 16 neighbouring taps at a time. */
+/* The sum in any order, where that tells on which side of a whole number it lies. */
 static double rough_sum(const fc_filter_taps *taps, const real *const *table, int64_t at) {
+    enum { CHAINS = 4 };
     doubles part = {0};
-    double sum = 0;
-    int64_t t = 0;
-    while (t < taps->count) {
+    double rest[CHAINS] = {0};
+    for (int64_t t = 0; t < taps->count; t += taps->run) {
         const real *p = table[taps->row[t]] + taps->shift[t] + at;
-        int64_t last = t + VL - 1;
-        if (last < taps->count && taps->row[last] == taps->row[t] && taps->shift[last] == taps->shift[t] + VL - 1) {
+        const double *w = taps->weight + t;
+        int64_t i = 0;
+        for (; i + VL <= taps->run; i += VL) {
             doubles weight;
-            memcpy(&weight, taps->weight + t, sizeof weight);
-            part += FC_DOUBLES(p) * weight;
-            t += VL;
-        } else {
-            sum += (double)*p * taps->weight[t++];
+            memcpy(&weight, w + i, sizeof weight);
+            part += FC_DOUBLES(p + i) * weight;
         }
+        for (; i + CHAINS <= taps->run; i += CHAINS)
+            for (int j = 0; j < CHAINS; j++)
+                rest[j] += (double)p[i + j] * w[i + j];
+        for (; i < taps->run; i++)
+            rest[i % CHAINS] += (double)p[i] * w[i];
     }
+    double sum = rest[0] + rest[1] + rest[2] + rest[3];
     for (int i = 0; i < VL; i++)
         sum += part[i];
     return sum;
 }
 
-enum { DOUBTFUL = 4 }; /* sums that wait for their additions side by side */
+enum { DOUBTFUL = 8 }; /* sums that wait for their additions side by side */
+typedef float few __attribute__((vector_size(DOUBTFUL * sizeof(float))));
+typedef double few_doubles __attribute__((vector_size(DOUBTFUL * sizeof(double))));
+#define FC_FEW(p, at) \
+    __builtin_convertvector(((few){(p)[(at)[0]], (p)[(at)[1]], (p)[(at)[2]], (p)[(at)[3]], (p)[(at)[4]], (p)[(at)[5]], \
+                                   (p)[(at)[6]], (p)[(at)[7]]}), few_doubles)
 
-/* Outputs `at` in double, in SciPy's order. */
-static void exact_sums(const fc_filter_taps *taps, const real *const *table, const int64_t at[DOUBTFUL],
-                       double sum[DOUBTFUL]) {
+/* Outputs `at` in double, in SciPy's order, and cut. */
+static void exact_sums(const fc_filter_taps *taps, const real *const *table, const int64_t at[DOUBTFUL], real *to) {
     bool pairs = taps->order == FC_ORDER_EVEN || taps->order == FC_ORDER_ODD;
     double sign = taps->order == FC_ORDER_EVEN ? 1 : -1;
-    for (int i = 0; i < DOUBTFUL; i++)
-        sum[i] = 0;
+    few_doubles sum = {0};
     for (int64_t t = 0; t < taps->count; t++) {
         const real *row = table[taps->row[t]] + taps->shift[t];
         double weight = taps->weight[t];
+        few_doubles x = FC_FEW(row, at);
         if (pairs && t > 0) {
-            const real *other = table[taps->row[t + 1]] + taps->shift[t + 1];
-            for (int i = 0; i < DOUBTFUL; i++)
-                sum[i] += ((double)row[at[i]] + sign * (double)other[at[i]]) * weight;
             t++;
-        } else {
-            for (int i = 0; i < DOUBTFUL; i++)
-                sum[i] += (double)row[at[i]] * weight;
+            row = table[taps->row[t]] + taps->shift[t];
+            x += sign * FC_FEW(row, at);
         }
+        sum += x * weight;
     }
+    for (int i = 0; i < DOUBTFUL; i++)
+        to[at[i]] = (real)trunc(sum[i]);
 }
 
 /* The first `count` outputs of `at`. */
@@ -158,37 +165,44 @@ static void settle_some(const fc_filter_taps *taps, const real *const *table, in
             at[left++] = at[i];
     }
     for (int64_t i = 0; i < left; i += DOUBTFUL) {
-        int64_t four[DOUBTFUL];
-        double sum[DOUBTFUL];
+        int64_t some[DOUBTFUL];
         for (int j = 0; j < DOUBTFUL; j++)
-            four[j] = at[smaller(i + j, left - 1)];
-        exact_sums(taps, table, four, sum);
-        for (int j = 0; j < DOUBTFUL; j++)
-            to[four[j]] = (real)trunc(sum[j]);
+            some[j] = at[smaller(i + j, left - 1)];
+        exact_sums(taps, table, some, to);
     }
+}
+
+/* Bit i: whether lane i of a is below that of b. */
+FC_INLINE uint32_t lanes_below(vec a, vec b) {
+#if FC_ISA_IS >= 3
+    return _mm512_cmp_ps_mask(a, b, _CMP_LT_OQ);
+#elif FC_ISA_IS == 2
+    return (uint32_t)_mm256_movemask_ps(_mm256_cmp_ps(a, b, _CMP_LT_OQ));
+#else
+    uint32_t bits = 0;
+    for (int i = 0; i < VL; i++)
+        bits |= (uint32_t)(a[i] < b[i]) << i;
+    return bits;
+#endif
 }
 
 /* Where rounding could have carried a sum past a whole number, the double sum decides: of a vector where much of it
  * is in doubt (flat parts of a picture), else of single outputs. */
 static void settle_row(const fc_filter_taps *taps, const real *const *table, real doubt, int64_t columns, real *to) {
-    vec limit = v_set1(doubt), nan = v_set1((real)NAN);
+    vec limit = v_set1(doubt);
     double margin = (double)doubt * 0x1p-20; /* doubt: a few roundings to 24 bits; these are to 53 */
     int64_t some[64], count = 0;
     for (int64_t at = 0; at < columns; at += VL) {
-        vec sum = v_load(to + at), gap = v_abs(v_sub(sum, v_round(sum)));
-        if (!v_any_nan(v_select_neg(v_sub(gap, limit), nan, limit)))
+        vec sum = v_load(to + at);
+        uint32_t found = lanes_below(v_abs(v_sub(sum, v_round(sum))), limit);
+        if (!found)
             continue;
-        real gaps[VL];
-        v_store(gaps, gap);
-        int64_t before = count;
-        for (int i = 0; i < VL; i++) {
-            some[count] = at + i;
-            count += gaps[i] < doubt;
-        }
-        if (count - before > VL / 4) {
+        if (__builtin_popcount(found) > VL / 4) {
             settle_block(taps, table, at, to);
-            count = before;
+            continue;
         }
+        for (; found; found &= found - 1)
+            some[count++] = at + __builtin_ctz(found);
         if (count > 64 - VL) {
             settle_some(taps, table, some, count, margin, to);
             count = 0;
