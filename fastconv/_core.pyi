@@ -148,23 +148,24 @@ class Engine:
         self, x: Any, residual: Any = None, out: np.ndarray | None = None
     ) -> np.ndarray: ...
 
-def run_filter(
-    x: np.ndarray,
-    out: np.ndarray,
-    *,
-    single: bool,
-    batch: int,
-    size: Sequence[int],
-    step: int,
-    x_strides: Sequence[int],
-    out_strides: Sequence[int],
-    extension: Sequence[str],
-    constant: float,
-    first: tuple[Sequence[int], Sequence[int], np.ndarray, str, float, float],
-    second: tuple[Sequence[int], Sequence[int], np.ndarray, str, float, float] | None = None,
-    window: tuple[Sequence[int], Sequence[int], np.ndarray, str, float, float] | None = None,
-    threads: int = 0,
-) -> None: ...
+class Filter:
+    def __init__(
+        self,
+        source: np.dtype[Any],
+        target: np.dtype[Any],
+        *,
+        single: bool,
+        batch: int,
+        size: Sequence[int],
+        step: int,
+        extension: Sequence[str],
+        constant: float,
+        first: tuple[Sequence[int], Sequence[int], np.ndarray, str, float, float],
+        second: tuple[Sequence[int], Sequence[int], np.ndarray, str, float, float] | None = None,
+        window: tuple[Sequence[int], Sequence[int], np.ndarray, str, float, float] | None = None,
+    ) -> None: ...
+    def run(self, x: np.ndarray, out: np.ndarray, threads: int) -> None: ...
+
 def dense_channels(array: np.ndarray, rank: int, channels_last: bool) -> bool | None: ...
 def empty_aligned(shape: tuple[int, ...], dtype: np.dtype[Any]) -> np.ndarray: ...
 def algorithms() -> list[str]: ...

@@ -300,35 +300,59 @@ cdef int read_stage(fc_filter_stage *stage, object given, _View weights) except 
     return 0
 
 
-def run_filter(
-    x, out, *, bint single, batch, size, step, x_strides, out_strides, extension, double constant,
-    first, second=None, window=None, int threads=0,
-):
-    """Filter x into out; strides in elements, dense along the last axis."""
-    cdef fc_filter f
-    cdef fc_status status
-    cdef int axis
-    cdef _View x_view = _View(), out_view = _View(), first_view = _View(), second_view = _View()
-    cdef _View window_view = _View()
-    memset(&f, 0, sizeof(f))
-    x_view.hold(x, False, "x")
-    out_view.hold(out, True, "out")
-    f.x_element = <fc_element> <int> ELEMENTS[x.dtype.char]
-    f.out_element = <fc_element> <int> ELEMENTS[out.dtype.char]
-    f.single, f.batch, f.step, f.constant = single, batch, step, constant
-    spatial(f.size, size, 3)
-    spatial(f.x_stride, x_strides, 3)
-    spatial(f.out_stride, out_strides, 3)
-    for axis in range(3):
-        f.extension[axis] = EXTENSIONS[extension[axis]]
-    read_stage(&f.first, first, first_view)
-    if second is not None:
-        read_stage(&f.second, second, second_view)
-    if window is not None:
-        read_stage(&f.window, window, window_view)
-    with nogil:
-        status = fc_filter_run(&f, x_view.buffer.buf, out_view.buffer.buf, threads)
-    check(status)
+cdef class Filter:
+    """One run of the filter kernel over dense arrays, prepared; it may be run by several threads at once."""
+
+    cdef fc_filter filter
+    cdef _View first, second, window
+    cdef int64_t elements
+
+    def __cinit__(self):
+        memset(&self.filter, 0, sizeof(self.filter))
+        self.first, self.second, self.window = _View(), _View(), _View()
+
+    def __init__(
+        self, source, target, *, bint single, batch, size, step, extension, double constant, first, second=None,
+        window=None,
+    ):
+        cdef fc_filter *f = &self.filter
+        cdef int axis
+        f.x_element = <fc_element> <int> ELEMENTS[source.char]
+        f.out_element = <fc_element> <int> ELEMENTS[target.char]
+        f.single, f.batch, f.step, f.constant = single, batch, step, constant
+        spatial(f.size, size, 3)
+        f.x_stride[2] = f.size[2] * f.step
+        f.x_stride[1] = f.size[1] * f.x_stride[2]
+        f.x_stride[0] = f.size[0] * f.x_stride[1]
+        self.elements = f.batch * f.x_stride[0]
+        for axis in range(3):
+            f.out_stride[axis] = f.x_stride[axis]
+            f.extension[axis] = EXTENSIONS[extension[axis]]
+        read_stage(&f.first, first, self.first)
+        if second is not None:
+            read_stage(&f.second, second, self.second)
+        if window is not None:
+            read_stage(&f.window, window, self.window)
+
+    def run(self, x, out, int threads):
+        """Filter x into out; both dense and of the types and the number of elements it was made for."""
+        cdef _View x_view = _View(), out_view = _View()
+        cdef fc_status status
+        x_view.hold(x, False, "x")
+        out_view.hold(out, True, "out")
+        if (
+            <int> ELEMENTS[x.dtype.char] != <int> self.filter.x_element
+            or <int> ELEMENTS[out.dtype.char] != <int> self.filter.out_element
+        ):
+            raise ValueError(f"filter: {x.dtype} to {out.dtype}, prepared for others")
+        if (
+            x_view.buffer.len != self.elements * x_view.buffer.itemsize
+            or out_view.buffer.len != self.elements * out_view.buffer.itemsize
+        ):
+            raise ValueError(f"filter: {x.size} to {out.size} elements, prepared for {self.elements}")
+        with nogil:
+            status = fc_filter_run(&self.filter, x_view.buffer.buf, out_view.buffer.buf, threads)
+        check(status)
 
 
 # Threads one call in this context may use; 0 where only the setting of the process counts.

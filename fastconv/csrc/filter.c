@@ -119,6 +119,28 @@ static int64_t in_order(fc_order order, int64_t count, int64_t i) {
     return i;
 }
 
+/* Sums of `piece` neighbours, then of such sums and the neighbours left over: which length takes the fewest loads. The
+ * sums between cost about one more to store; 0 where adding one by one does not take more. */
+static int64_t piece_of_box(int64_t taps) {
+    int64_t best = 0, least = taps;
+    for (int64_t piece = 2; piece < taps; piece++) {
+        int64_t loads = piece + taps / piece + taps % piece + 1;
+        if (loads < least) {
+            least = loads;
+            best = piece;
+        }
+    }
+    return best;
+}
+
+static bool is_box(const fc_filter_stage *stage) {
+    int64_t total = taps_of(stage);
+    bool ones = total == stage->kernel[1] || total == stage->kernel[2];
+    for (int64_t i = 0; ones && i < total; i++)
+        ones = stage->weights[i] == 1;
+    return ones && total > 1;
+}
+
 static void list_taps(const fc_filter_stage *stage, int64_t ring, int64_t step, bool finite, double *weight,
                       int64_t *place, fc_filter_taps *taps) {
     int64_t total = taps_of(stage), height = stage->kernel[1], width = stage->kernel[2], kept = 0;
@@ -135,8 +157,18 @@ static void list_taps(const fc_filter_stage *stage, int64_t ring, int64_t step, 
         place[kept] = at / width / height * ring + at / width % height;
         place[total + kept++] = at % width * step;
     }
-    *taps = (fc_filter_taps){stage->order, raster && (all || finite), kept, weight, place, place + total,
-                             stage->divisor, stage->doubt};
+    bool box = stage->divisor != 0 && stage->doubt == 0 && is_box(stage);
+    *taps = (fc_filter_taps){.order = stage->order,
+                             .grid = raster && (all || finite),
+                             .box = box,
+                             .piece = box && width > 1 ? piece_of_box(total) : 0,
+                             .count = kept,
+                             .run = raster && all && step == 1 ? width : 1,
+                             .weight = weight,
+                             .row = place,
+                             .shift = place + total,
+                             .divisor = stage->divisor,
+                             .doubt = stage->doubt};
 }
 
 static int64_t larger(int64_t a, int64_t b) { return a > b ? a : b; }

@@ -18,13 +18,16 @@ enum {
     FC_FILTER_ROWS = 4,         /* output rows computed together */
     FC_FILTER_MOST_LANES = 16,  /* VL of every instruction set is at most this and divides it */
     FC_FILTER_LONGEST_MEAN = 64, /* 8-bit values of which 16 bits can take the mean */
+    FC_FILTER_FOURS = 12,       /* rows of a box from which sums of four are kept */
 };
 
 /* Taps in the order in which they are added. Tap t reads row[t] of the table and starts shift[t] into it. */
 typedef struct fc_filter_taps {
     fc_order order;
     bool grid;              /* RASTER only: every tap of the kernel is there, so rows can share loads */
-    int64_t count;
+    bool box;               /* all weights of one axis are 1 */
+    int64_t piece;          /* of a box along the width: how many neighbours are added first; 0: none are */
+    int64_t count, run;     /* run: taps that lie side by side with weights in order, as many each time */
     const double *weight;
     const int64_t *row, *shift;
     double divisor, doubt;

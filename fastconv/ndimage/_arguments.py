@@ -96,7 +96,7 @@ def read_constant(cval: Any) -> float:
 
 def check_dtypes(*arrays: np.ndarray) -> None:
     for array in arrays:
-        if array.dtype.newbyteorder("=").char not in _core.ELEMENTS:
+        if array.dtype.char not in _core.ELEMENTS:  # the letter of either byte order
             raise NotCovered(f"dtype {array.dtype}")
 
 

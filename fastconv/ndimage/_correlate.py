@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from fastconv import functional
+from fastconv import _core, functional
 from fastconv._drop_in import NotCovered, stands_in
 from fastconv.ndimage._arguments import (
     check_dtypes,
@@ -23,18 +23,21 @@ from fastconv.ndimage._arguments import (
     read_sequence,
 )
 from fastconv.ndimage._engine import (
+    MOST_REMEMBERED,
+    Arrays,
     Line,
-    correlate_factors,
     correlate_lines,
-    correlate_window,
+    factor_runs,
     line_of,
+    line_runs,
+    window_runs,
+    with_runs,
 )
 
-__all__ = ["apply_lines", "convolve", "convolve1d", "correlate", "correlate1d"]
+__all__ = ["apply_lines", "apply_window", "convolve", "convolve1d", "correlate", "correlate1d"]
 
 _TINY = 2.0**-52  # SciPy leaves out weights below
 _PASSES_FROM = 20  # weights from which passes can be faster than one dense sum
-_MOST_REMEMBERED = 4096  # weights of a kernel whose factors are remembered
 _LARGE_KERNEL = 625  # weights from which transforms are faster than sums
 _NUMPY_MODES: dict[str, Any] = {
     "reflect": "symmetric", "mirror": "reflect", "nearest": "edge", "constant": "constant",
@@ -183,19 +186,8 @@ def convolve1d(
     return _along_axis(input, weights, axis, output, mode, cval, origin, True)
 
 
-def _rank_one(weights: np.ndarray) -> list[np.ndarray] | None:
-    """One factor per axis if the kernel is their outer product to within a rounding or two."""
-    if weights.size > _MOST_REMEMBERED:
-        return _factors(weights)
-    return _remembered_factors(weights.tobytes(), weights.shape)
-
-
-@lru_cache(maxsize=64)
-def _remembered_factors(weights: bytes, shape: tuple[int, ...]) -> list[np.ndarray] | None:
-    return _factors(np.frombuffer(weights).reshape(shape))
-
-
 def _factors(weights: np.ndarray) -> list[np.ndarray] | None:
+    """One factor per axis if the kernel is their outer product to within a rounding or two."""
     if not np.isfinite(weights).all():
         return None
     factors, rest = [], weights
@@ -214,34 +206,44 @@ def _factors(weights: np.ndarray) -> list[np.ndarray] | None:
     return factors if close.all() else None
 
 
-def _by_passes(
-    x: np.ndarray, weights: np.ndarray, before: Sequence[int], mode: str, output: np.ndarray,
-    constant: float,
-) -> bool:  # fmt: skip
-    """Correlate with a product of one factor per axis by a pass for each; whether that was done.
+def _pass_runs(
+    arrays: Arrays, weights: np.ndarray, before: Sequence[int], mode: str, constant: float
+) -> tuple[_core.Filter, ...] | None:
+    """A product of one factor per axis as a pass for each; None where that is not to be done.
 
     Only where it is faster and as accurate, and where a constant beyond the borders is zero.
     """
-    sizes = [taps for taps in weights.shape if taps > 1]
-    if len(sizes) < 2 or weights.size < _PASSES_FROM or weights.size < 2 * sum(sizes):
-        return False
-    same_float = x.dtype.kind == "f" and x.dtype.newbyteorder("=") == output.dtype
-    if (mode == "constant" and constant != 0) or not (same_float or output.dtype.kind in "iu"):
-        return False
+    if weights.size < _PASSES_FROM or (mode == "constant" and constant != 0):
+        return None
+    known = weights.size <= MOST_REMEMBERED
+    prepare = _prepare_passes if known else _prepare_passes.__wrapped__
+    return prepare(arrays, weights.tobytes(), weights.shape, tuple(before), mode)
+
+
+@lru_cache(maxsize=128)
+def _prepare_passes(
+    arrays: Arrays, taps: bytes, shape: tuple[int, ...], before: tuple[int, ...], mode: str
+) -> tuple[_core.Filter, ...] | None:
+    sizes = [length for length in shape if length > 1]
+    weights = np.frombuffer(taps).reshape(shape)
+    if len(sizes) < 2 or weights.size < 2 * sum(sizes):
+        return None
+    same_float = arrays.source.kind == "f" and arrays.source == arrays.target
+    if not same_float and arrays.target.kind not in "iu":
+        return None
     if (np.abs(weights) <= _TINY).any():
-        return False
-    factors = _rank_one(weights)
+        return None
+    factors = _factors(weights)
     if factors is None:
-        return False
+        return None
     if not same_float:
-        return correlate_factors(x, weights, factors, before, mode, output)
+        return factor_runs(arrays, weights, factors, before, mode)
     lines = [
-        Line(axis, np.ascontiguousarray(factor), lead, mode)
+        Line(axis, factor.tobytes(), lead, mode)
         for axis, (factor, lead) in enumerate(zip(factors, before))
         if factor.size > 1 or factor[0] != 1
     ]
-    correlate_lines(x, lines, output, constant)
-    return True
+    return line_runs(arrays, tuple(lines), 0.0)
 
 
 def _even(x: np.ndarray) -> bool:
@@ -293,10 +295,18 @@ def _apply_window(
 ) -> None:  # fmt: skip
     check_dtypes(x, output)
     constant = read_constant(cval)
-    if _by_passes(x, weights, before, mode, output, constant):
+    if with_runs(x, output, lambda arrays: _pass_runs(arrays, weights, before, mode, constant)):
         return
     if not _by_transform(x, weights, before, mode, output, constant):
-        correlate_window(x, weights, before, [mode] * x.ndim, output, constant)
+        apply_window(x, weights, before, [mode] * x.ndim, output, constant)
+
+
+def apply_window(
+    x: np.ndarray, weights: np.ndarray, before: Sequence[int], modes: Sequence[str],
+    output: np.ndarray, constant: float,
+) -> None:  # fmt: skip
+    """A dense kernel of as many axes as x, by sums."""
+    with_runs(x, output, lambda arrays: window_runs(arrays, weights, before, modes, constant))
 
 
 def _over_axes(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -18,8 +19,8 @@ from fastconv.ndimage._arguments import (
     read_output,
     read_sequence,
 )
-from fastconv.ndimage._correlate import apply_lines, correlate1d
-from fastconv.ndimage._engine import correlate_window, line_of
+from fastconv.ndimage._correlate import apply_lines, apply_window, correlate1d
+from fastconv.ndimage._engine import Line, line_of
 from fastconv.ndimage._smooth import gaussian_filter
 
 __all__ = [
@@ -33,8 +34,15 @@ __all__ = [
 ]
 
 
+@lru_cache(maxsize=64)
+def _difference_lines(at: int, modes: tuple[str, ...], smooth: tuple[int, ...]) -> list[Line]:
+    others = [other for other in range(len(modes)) if other != at]
+    lines = [line_of(at, np.array([-1, 0, 1]), modes[at])]
+    return lines + [line_of(other, np.array(smooth), modes[other]) for other in others]
+
+
 def _difference(
-    input: Any, axis: Any, output: Any, mode: Any, cval: Any, smooth: Sequence[int]
+    input: Any, axis: Any, output: Any, mode: Any, cval: Any, smooth: tuple[int, ...]
 ) -> np.ndarray:
     """A central difference along one axis, smoothed along the others."""
     x = read_input(input)
@@ -43,10 +51,7 @@ def _difference(
     at = read_axis(axis, x.ndim)
     out = read_output(output, x)
     modes = [read_mode(mode) for mode in read_sequence(mode, x.ndim, "mode")]
-    others = [other for other in range(x.ndim) if other != at]
-    lines = [line_of(at, np.array([-1.0, 0.0, 1.0]), modes[at])]
-    lines += [line_of(other, np.array(smooth, np.float64), modes[other]) for other in others]
-    apply_lines(x, lines, out, cval)
+    apply_lines(x, _difference_lines(at, tuple(modes), smooth), out, cval)
     return out
 
 
@@ -180,6 +185,19 @@ def _one_window(x: np.ndarray, axes: Sequence[int], out: np.ndarray) -> bool:
     return kinds == ("f", "f") or (kinds[0] in "biu" and kinds[1] == "i" and small)
 
 
+@lru_cache(maxsize=64)
+def _laplace_weights(ndim: int, numbers: tuple[int, ...]) -> np.ndarray:
+    """The sum of second differences along these axes."""
+    weights = np.zeros([3 if axis in numbers else 1 for axis in range(ndim)])
+    middle = tuple(n // 2 for n in weights.shape)
+    for axis in numbers:
+        weights[middle] -= 2
+        for end in (0, 2):
+            weights[(*middle[:axis], end, *middle[axis + 1 :])] = 1
+    weights.flags.writeable = False  # remembered
+    return weights
+
+
 @stands_in("ndimage")
 def laplace(
     input: Any, output: Any = None, mode: Any = "reflect", cval: Any = 0.0, *, axes: Any = None
@@ -226,15 +244,12 @@ def laplace(
         _sum_over_axes(x, term, out, numbers, modes)
         return out
     check_dtypes(x, out)
-    weights = np.zeros([3 if axis in numbers else 1 for axis in range(x.ndim)])
-    middle = tuple(n // 2 for n in weights.shape)
+    weights = _laplace_weights(x.ndim, numbers)
+    middle = [n // 2 for n in weights.shape]
     extensions = ["nearest"] * x.ndim
     for axis, extension in zip(numbers, modes):
         extensions[axis] = extension
-        weights[middle] -= 2
-        for end in (0, 2):
-            weights[(*middle[:axis], end, *middle[axis + 1 :])] = 1
-    correlate_window(x, weights, middle, extensions, out, read_constant(cval))
+    apply_window(x, weights, middle, extensions, out, read_constant(cval))
     return out
 
 

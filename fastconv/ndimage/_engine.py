@@ -4,12 +4,15 @@ The kernel knows images of rows: planes, height, width, and a width whose column
 elements each. A pass along one axis is one over height where the axes behind are long, one over
 width where they are short; two passes along neighbouring axes are one run, in which the row
 between them stays in cache; a dense kernel may span three axes.
+
+The runs of a filter depend on shapes, types and weights alone, and are remembered: preparing them
+takes longer than filtering a small picture.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -18,7 +21,19 @@ import numpy as np
 from fastconv import _core
 from fastconv._drop_in import NotCovered, native
 
-__all__ = ["Line", "correlate_factors", "correlate_lines", "correlate_window", "line_of"]
+__all__ = [
+    "MOST_REMEMBERED",
+    "Arrays",
+    "Line",
+    "correlate_lines",
+    "factor_runs",
+    "line_of",
+    "line_runs",
+    "window_runs",
+    "with_runs",
+]
+
+MOST_REMEMBERED = 4096  # weights of a filter whose runs are remembered
 
 _EPS = 2.0**-52  # SciPy's DBL_EPSILON: what differs by less counts as equal
 _LONGEST_STEP = 64  # elements behind an axis up to which its passes run along the width
@@ -31,10 +46,14 @@ class Line(NamedTuple):
     """A correlation along one axis."""
 
     axis: int
-    weights: np.ndarray
+    taps: bytes  # of float64
     before: int  # taps before the output's own cell
     mode: str
     divisor: float = 0.0
+
+    @property
+    def weights(self) -> np.ndarray:
+        return np.frombuffer(self.taps)
 
 
 def line_of(
@@ -44,17 +63,11 @@ def line_of(
     before = len(weights) // 2 + origin
     if not 0 <= before < len(weights):
         raise NotCovered(f"origin {origin}")
-    return Line(axis, np.ascontiguousarray(weights, np.float64), before, mode, divisor)
+    return Line(axis, np.asarray(weights, np.float64).tobytes(), before, mode, divisor)
 
 
 def _order(weights: np.ndarray) -> str:
     """In which order SciPy adds the products of these taps."""
-    return _order_of(weights.tobytes())
-
-
-@lru_cache(maxsize=256)
-def _order_of(taps: bytes) -> str:
-    weights = np.frombuffer(taps)
     if len(weights) % 2 == 0:
         return "line"
     if (np.abs(weights - weights[::-1]) <= _EPS).all():
@@ -120,8 +133,8 @@ def _doubts(
 
 
 def _precision(
-    x: np.ndarray, out: np.ndarray, stages: Sequence[np.ndarray], constant: float, divided: bool,
-    roundings: Sequence[int],
+    source: np.dtype, target: np.dtype, stages: Sequence[np.ndarray], constant: float,
+    divided: bool, roundings: Sequence[int],
 ) -> tuple[bool, list[float]]:  # fmt: skip
     """Whether to compute in float32, and what doubt that leaves about each stage's sums.
 
@@ -129,7 +142,7 @@ def _precision(
     can be rounded, and where few come so near to a whole number that truncation could differ:
     those are added again in double. Everything else is computed in double, as SciPy computes all.
     """
-    source, target, sure = x.dtype, out.dtype, [0.0] * len(stages)
+    sure = [0.0] * len(stages)
     narrow = source.kind in "biu" and source.itemsize <= 2
     if target == np.float32 and (source == np.float32 or narrow):
         return True, sure
@@ -141,17 +154,19 @@ def _precision(
     return doubts is not None, doubts or sure
 
 
-def _commute(x: np.ndarray, out: np.ndarray, lines: Sequence[Line], constant: float) -> bool:
+def _commute(
+    source: np.dtype, target: np.dtype, lines: Sequence[Line], constant: float
+) -> bool:  # fmt: skip
     """Whether two passes may change places without changing more than the last bits of a float."""
     if constant != 0 and any(line.mode == "constant" for line in lines):
         return False
     if any(line.divisor for line in lines):
         return False
-    if out.dtype.kind == "f":
+    if target.kind == "f":
         return True
     stages = [line.weights for line in lines]
-    return x.dtype.kind in "biu" and _sums_are_exact(
-        x.dtype, out.dtype, stages, constant, _WRAPS_EXACTLY
+    return source.kind in "biu" and _sums_are_exact(
+        source, target, stages, constant, _WRAPS_EXACTLY
     )
 
 
@@ -161,172 +176,180 @@ def _stage(line: Line, at: int) -> tuple:
     return kernel, before, line.weights, _order(line.weights), line.divisor
 
 
+class Arrays(NamedTuple):
+    """What runs depend on of the arrays: their shape, and types in native byte order."""
+
+    shape: tuple[int, ...]
+    source: np.dtype
+    target: np.dtype
+
+
 def _run(
-    x: np.ndarray, out: np.ndarray, planes: int, size: tuple[int, int, int], step: int,
-    extension: Sequence[str], constant: float, first: tuple, second: tuple | None = None,
-) -> None:  # fmt: skip
+    arrays: Arrays, planes: int, size: Sequence[int], step: int, extension: Sequence[str],
+    constant: float, first: tuple, second: tuple | None = None,
+) -> _core.Filter:  # fmt: skip
     """One run over dense arrays seen as `planes` x depth x height x (width * step)."""
     stages = [first] if second is None else [first, second]
     weights = [stage[2] for stage in stages]
     divided, counts = any(s[4] for s in stages), [_roundings(s[2].size, s[3]) for s in stages]
-    single, doubts = _precision(x, out, weights, constant, divided, counts)
+    single, doubts = _precision(
+        arrays.source, arrays.target, weights, constant, divided, counts
+    )  # fmt: skip
     given = [(*stage, doubt) for stage, doubt in zip(stages, doubts)]
-    row = size[2] * step
-    strides = (size[0] * size[1] * row, size[1] * row, row)
-    _core.run_filter(
-        x, out, single=single, batch=planes, size=size, step=step, x_strides=strides,
-        out_strides=strides, extension=extension, constant=constant, first=given[0],
-        second=given[1] if second is not None else None, threads=-_core.threads_here.get(),
+    return _core.Filter(
+        arrays.source, arrays.target, single=single, batch=planes, size=size, step=step,
+        extension=extension, constant=constant, first=given[0],
+        second=given[1] if second is not None else None,
     )  # fmt: skip
 
 
-def _run_line(x: np.ndarray, out: np.ndarray, line: Line, constant: float) -> None:
-    outer, n = math.prod(x.shape[: line.axis]), x.shape[line.axis]
-    inner = math.prod(x.shape[line.axis + 1 :])
-    extension = ["nearest", line.mode, line.mode]
-    if inner <= _LONGEST_STEP:
-        _run(x, out, 1, (1, outer, n), inner, extension, constant, _stage(line, 2))
-    else:
-        _run(x, out, outer, (1, n, inner), 1, extension, constant, _stage(line, 1))
+def _run_line(arrays: Arrays, line: Line, constant: float) -> _core.Filter:
+    shape = arrays.shape
+    outer, n, inner = math.prod(shape[: line.axis]), shape[line.axis], shape[line.axis + 1 :]
+    extension, step = ["nearest", line.mode, line.mode], math.prod(inner)
+    if step <= _LONGEST_STEP:
+        return _run(arrays, 1, (1, outer, n), step, extension, constant, _stage(line, 2))
+    return _run(arrays, outer, (1, n, step), 1, extension, constant, _stage(line, 1))
 
 
-def _run_pair(x: np.ndarray, out: np.ndarray, rows: Line, columns: Line, constant: float) -> None:
+def _run_pair(arrays: Arrays, rows: Line, columns: Line, constant: float) -> _core.Filter:
     """A pass along an axis, then one along the axis behind it."""
-    outer, step = math.prod(x.shape[: rows.axis]), math.prod(x.shape[columns.axis + 1 :])
-    size = (1, x.shape[rows.axis], x.shape[columns.axis])
+    shape = arrays.shape
+    outer, step = math.prod(shape[: rows.axis]), math.prod(shape[columns.axis + 1 :])
+    size = (1, shape[rows.axis], shape[columns.axis])
     extension = ["nearest", rows.mode, columns.mode]
-    _run(
-        x, out, outer, size, step, extension, constant, _stage(rows, 1), _stage(columns, 2)
-    )  # fmt: skip
+    return _run(
+        arrays, outer, size, step, extension, constant, _stage(rows, 1), _stage(columns, 2)
+    )
 
 
-def _groups(
-    x: np.ndarray, out: np.ndarray, lines: Sequence[Line], constant: float
-) -> list[tuple[Line, ...]]:
-    """Passes in their order, neighbours that one run can take together."""
-    groups: list[tuple[Line, ...]] = []
+def line_runs(
+    arrays: Arrays, lines: tuple[Line, ...], constant: float
+) -> tuple[_core.Filter, ...]:
+    """Passes in their order, neighbours that one run can take together; in between, values have the
+    type of the target."""
+    known = sum(len(line.taps) for line in lines) <= 8 * MOST_REMEMBERED
+    prepare = _line_runs if known else _line_runs.__wrapped__
+    return prepare(arrays, lines, constant, math.copysign(1, constant))
+
+
+@lru_cache(maxsize=256)
+def _line_runs(
+    arrays: Arrays, lines: tuple[Line, ...], constant: float, sign: float
+) -> tuple[_core.Filter, ...]:
+    """`sign`: of the constant; the two zeros are equal."""
+    runs: list[_core.Filter] = []
     at = 0
     while at < len(lines):
-        pair = tuple(lines[at : at + 2])
-        if len(pair) == 2:
-            low, high = sorted(pair, key=lambda line: line.axis)
-            joined = low.axis + 1 == high.axis
-            joined = joined and math.prod(x.shape[high.axis + 1 :]) <= _LONGEST_STEP
-            if joined and (pair[0] is low or _commute(x, out, pair, constant)):
-                groups.append((low, high))
-                at += 2
-                continue
-        groups.append(pair[:1])
-        at += 1
-    return groups
+        pair = lines[at : at + 2]
+        here = arrays if at == 0 else arrays._replace(source=arrays.target)
+        low, high = sorted(pair, key=lambda line: line.axis) if len(pair) == 2 else (pair[0],) * 2
+        joined = low.axis + 1 == high.axis
+        joined = joined and math.prod(arrays.shape[high.axis + 1 :]) <= _LONGEST_STEP
+        if joined and (pair[0] is low or _commute(here.source, here.target, pair, constant)):
+            runs.append(_run_pair(here, low, high, constant))
+            at += 2
+        else:
+            runs.append(_run_line(here, pair[0], constant))
+            at += 1
+    return tuple(runs)
 
 
 def _plain(array: np.ndarray) -> bool:
-    return array.flags.c_contiguous and array.flags.aligned and array.dtype.isnative
-
-
-def _dense(x: np.ndarray) -> np.ndarray:
-    return np.ascontiguousarray(native(x))
-
-
-def _target(x: np.ndarray, output: np.ndarray) -> np.ndarray:
-    """The output itself if the kernel can write to it, else an array to copy from."""
-    if _plain(output) and not np.may_share_memory(x, output):
-        return output
-    return np.empty(output.shape, output.dtype.newbyteorder("="))
+    flags = array.flags
+    return flags.c_contiguous and flags.aligned and array.dtype.isnative
 
 
 def correlate_lines(
     x: np.ndarray, lines: Sequence[Line], output: np.ndarray, constant: float
 ) -> None:
-    """Passes one after another; in between, values have the type of the output."""
-    if not x.size:
-        return
-    target = _target(x, output)
-    groups = _groups(x, target, lines, constant)
-    source = _dense(x)
-    for number, group in enumerate(groups):
-        to = target if number == len(groups) - 1 else np.empty(x.shape, target.dtype)
-        if len(group) == 2:
-            _run_pair(source, to, group[0], group[1], constant)
-        else:
-            _run_line(source, to, group[0], constant)
-        source = to
-    if target is not output:
-        output[...] = target
+    """Passes one after another."""
+    with_runs(x, output, lambda arrays: line_runs(arrays, tuple(lines), constant))
 
 
-def correlate_factors(
-    x: np.ndarray,
-    weights: np.ndarray,
-    factors: Sequence[np.ndarray],
-    before: Sequence[int],
-    mode: str,
-    output: np.ndarray,
+def with_runs(
+    x: np.ndarray, output: np.ndarray, prepare: Callable[[Arrays], tuple[_core.Filter, ...] | None]
 ) -> bool:
-    """A dense kernel over integers as two passes in float32, zero or nothing beyond the borders,
-    and what rounding leaves in doubt as the dense sum in double. False where that is no gain."""
-    long = [axis for axis, taps in enumerate(weights.shape) if taps > 1]
-    if len(long) != 2 or long[0] + 1 != long[1] or not x.size or _whole(weights):
+    """Run what `prepare` gives for the arrays; False if that is None."""
+    if not x.size:
+        return True
+    source = x if _plain(x) else np.ascontiguousarray(native(x))
+    target = output
+    if not _plain(output) or np.may_share_memory(x, output):
+        target = np.empty(output.shape, output.dtype.newbyteorder("="))
+    runs = prepare(Arrays(x.shape, source.dtype, target.dtype))
+    if runs is None:
         return False
-    a, b = long
-    step = math.prod(x.shape[b + 1 :])
-    if x.dtype.kind not in "biu" or x.dtype.itemsize > 2 or step > _LONGEST_STEP:
-        return False
-    rows = Line(a, np.ascontiguousarray(factors[a].ravel() * _rest(factors, long)), before[a], mode)
-    columns = Line(b, np.ascontiguousarray(factors[b].ravel()), before[b], mode)
-    # Two passes', and of the second the pairs', whose cells are no whole numbers, and the factors'.
-    count = sum(_roundings(line.weights.size, _order(line.weights)) for line in (rows, columns)) + 2
-    doubts = _doubts(x.dtype, output.dtype, [weights], 0.0, [count])
-    if doubts is None:
-        return False
-    target, source = _target(x, output), _dense(x)
-    size = (1, x.shape[a], x.shape[b])
-    row = size[2] * step
-    strides = (size[1] * row, size[1] * row, row)
-    kernel, lead = (1, *weights.shape[a : b + 1]), (0, *before[a : b + 1])
-    window = (kernel, lead, np.ascontiguousarray(weights, np.float64), "raster", 0.0, 0.0)
-    _core.run_filter(
-        source, target, single=True, batch=math.prod(x.shape[:a]), size=size, step=step,
-        x_strides=strides, out_strides=strides, extension=["nearest", mode, mode], constant=0.0,
-        first=(*_stage(rows, 1), 0.0), second=(*_stage(columns, 2), doubts[0]), window=window,
-        threads=-_core.threads_here.get(),
-    )  # fmt: skip
+    threads = -_core.threads_here.get()
+    for run in runs[:-1]:
+        middle = np.empty(x.shape, target.dtype)
+        run.run(source, middle, threads)
+        source = middle
+    runs[-1].run(source, target, threads)
     if target is not output:
         output[...] = target
     return True
 
 
-def _rest(factors: Sequence[np.ndarray], long: Sequence[int]) -> float:
-    """The product of the factors of one tap."""
-    return math.prod(float(f[0]) for axis, f in enumerate(factors) if axis not in long)
+def factor_runs(
+    arrays: Arrays, weights: np.ndarray, factors: Sequence[np.ndarray], before: Sequence[int],
+    mode: str,
+) -> tuple[_core.Filter, ...] | None:  # fmt: skip
+    """A dense kernel over integers as two passes in float32, zero or nothing beyond the borders,
+    and what rounding leaves in doubt as the dense sum in double. None where that is no gain."""
+    long = [axis for axis, taps in enumerate(weights.shape) if taps > 1]
+    if len(long) != 2 or long[0] + 1 != long[1] or _whole(weights):
+        return None
+    a, b = long
+    shape, source = arrays.shape, arrays.source
+    step = math.prod(shape[b + 1 :])
+    if source.kind not in "biu" or source.itemsize > 2 or step > _LONGEST_STEP:
+        return None
+    rest = math.prod(float(f.flat[0]) for axis, f in enumerate(factors) if axis not in long)
+    rows = Line(a, (factors[a].ravel() * rest).tobytes(), before[a], mode)
+    columns = Line(b, factors[b].ravel().tobytes(), before[b], mode)
+    # Two passes', and of the second the pairs', whose cells are no whole numbers, and the factors'.
+    count = sum(_roundings(line.weights.size, _order(line.weights)) for line in (rows, columns)) + 2
+    doubts = _doubts(source, arrays.target, [weights], 0.0, [count])
+    if doubts is None:
+        return None
+    kernel, lead = (1, *weights.shape[a : b + 1]), (0, *before[a : b + 1])
+    window = (kernel, lead, np.ascontiguousarray(weights, np.float64), "raster", 0.0, 0.0)
+    run = _core.Filter(
+        source, arrays.target, single=True, batch=math.prod(shape[:a]),
+        size=(1, shape[a], shape[b]), step=step, extension=["nearest", mode, mode], constant=0.0,
+        first=(*_stage(rows, 1), 0.0), second=(*_stage(columns, 2), doubts[0]), window=window,
+    )  # fmt: skip
+    return (run,)
 
 
-def correlate_window(
-    x: np.ndarray,
-    weights: np.ndarray,
-    before: Sequence[int],
-    modes: Sequence[str],
-    output: np.ndarray,
+def window_runs(
+    arrays: Arrays, weights: np.ndarray, before: Sequence[int], modes: Sequence[str],
     constant: float,
-) -> None:
-    """A dense kernel, as many axes as x."""
-    long = [axis for axis, taps in enumerate(weights.shape) if taps > 1] or [x.ndim - 1]
+) -> tuple[_core.Filter, ...]:  # fmt: skip
+    """A dense kernel, as many axes as the arrays."""
+    known = weights.size <= MOST_REMEMBERED
+    prepare = _window_runs if known else _window_runs.__wrapped__
+    taps, sign = weights.tobytes(), math.copysign(1, constant)
+    return prepare(arrays, taps, weights.shape, tuple(before), tuple(modes), constant, sign)
+
+
+@lru_cache(maxsize=128)
+def _window_runs(
+    arrays: Arrays, taps: bytes, kernel: tuple[int, ...], before: tuple[int, ...],
+    modes: tuple[str, ...], constant: float, sign: float,
+) -> tuple[_core.Filter, ...]:  # fmt: skip
+    shape, weights = arrays.shape, np.frombuffer(taps)
+    long = [axis for axis, taps in enumerate(kernel) if taps > 1] or [len(shape) - 1]
     first, last = long[0], long[-1]
     if last - first > 2:
         raise NotCovered(f"a dense kernel over {last - first + 1} axes")
-    if not x.size:
-        return
     spread = [1] * (2 - last + first)
-    size = (*spread, *x.shape[first : last + 1])
-    kernel = (*spread, *weights.shape[first : last + 1])
+    size = (*spread, *shape[first : last + 1])
     lead = [0] * len(spread) + list(before[first : last + 1])
     extension = ["nearest"] * len(spread) + list(modes[first : last + 1])
-    stage = (kernel, lead, np.ascontiguousarray(weights, np.float64), "raster", 0.0)
-    planes, step = math.prod(x.shape[:first]), math.prod(x.shape[last + 1 :])
+    stage = ((*spread, *kernel[first : last + 1]), lead, weights, "raster", 0.0)
+    planes, step = math.prod(shape[:first]), math.prod(shape[last + 1 :])
     if len(long) == 1 and step <= _LONGEST_STEP:  # rows of one image rather than planes of one row
-        size, planes = (1, planes, x.shape[last]), 1
-    target = _target(x, output)
-    _run(_dense(x), target, planes, size, step, extension, constant, stage)
-    if target is not output:
-        output[...] = target
+        size, planes = (1, planes, shape[last]), 1
+    return (_run(arrays, planes, size, step, extension, constant, stage),)

@@ -27,7 +27,6 @@ _MOST_IN_DOUBLE = 2**53
 _LONGEST_BOX = 64  # beyond, SciPy's running sum, whose cost does not depend on the size, is faster
 
 
-@lru_cache(maxsize=128)
 def gaussian_taps(sigma: float, order: int, radius: int) -> np.ndarray:
     """A sampled Gaussian of sum 1, or its derivative, as the weights of a correlation.
 
@@ -47,9 +46,12 @@ def gaussian_taps(sigma: float, order: int, radius: int) -> np.ndarray:
             slope[1:] += q[:-1] * (1 / -variance)
             q = slope
         bell = (x[:, None] ** powers).dot(q) * bell
-    taps = np.ascontiguousarray(bell[::-1])
-    taps.flags.writeable = False  # remembered
-    return taps
+    return bell[::-1]
+
+
+@lru_cache(maxsize=128)
+def _line_of_gaussian(axis: int, sigma: float, order: int, radius: int, mode: str) -> Line:
+    return line_of(axis, gaussian_taps(sigma, order, radius), mode)
 
 
 def _gaussian_line(
@@ -63,7 +65,7 @@ def _gaussian_line(
     reach, derivative = read_index(reach, "radius"), read_index(order, "order")
     if reach < 0 or derivative < 0 or not math.isfinite(deviation) or deviation == 0:
         raise NotCovered(f"sigma {sigma!r}, order {order!r}, radius {radius!r}")
-    return line_of(axis, gaussian_taps(deviation, derivative, reach), read_mode(mode))
+    return _line_of_gaussian(axis, deviation, derivative, reach, read_mode(mode))
 
 
 def _filter_lines(
@@ -200,11 +202,16 @@ def _check_sums(x: np.ndarray, lines: list[Line], out: np.ndarray, cval: Any) ->
         raise NotCovered(f"means of {x.dtype} as {out.dtype} beyond 2**53")
 
 
+@lru_cache(maxsize=128)
+def _line_of_ones(axis: int, taps: int, mode: str, origin: int) -> Line:
+    return line_of(axis, np.ones(taps), mode, origin, float(taps))
+
+
 def _box_line(size: Any, axis: int, mode: Any, origin: Any) -> Line:
     taps = read_index(size, "size")
     if not 1 <= taps <= _LONGEST_BOX:
         raise NotCovered(f"a box of {taps} cells")
-    return line_of(axis, np.ones(taps), read_mode(mode), read_index(origin, "origin"), float(taps))
+    return _line_of_ones(axis, taps, read_mode(mode), read_index(origin, "origin"))
 
 
 @stands_in("ndimage")

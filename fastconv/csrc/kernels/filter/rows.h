@@ -4,8 +4,9 @@
  *   cell CELLS CELL_SLACK CELL_ELEMENT  its type, how many are a vector, how far sweeps run over the end of a row, and
  *                                       which element of an array it is
  *   CELL_IS_REAL                        1, or 0 for whole numbers: they have neither grids nor doubts
- *   CELL(name)                          the name as this kind of cell has it: read_row write_row sweep_row divide_row
- *                                       are there, the functions below are added
+ *   CELL(name)                          the name as this kind of cell has it: read_row write_row sweep_row, a vector
+ *                                       `cells` with load_cells store_cells add_cells no_cells, and `mean` with
+ *                                       mean_over and take_mean are there, the functions below are added
  */
 typedef struct CELL(filter_scratch) {
     const cell **table;    /* [depth tap][ring], of the rows being computed */
@@ -15,6 +16,7 @@ typedef struct CELL(filter_scratch) {
     cell *constant;        /* a row of it */
     cell *middle;          /* FC_FILTER_ROWS rows of what the first stage gives */
     cell *result;          /* one row of what the second gives */
+    cell *pieces, *fours;  /* of box_row, a row; of box_rows, FC_FILTER_ROWS rows' sums each */
     char *converted;       /* one row of out's type */
     int64_t *edges;        /* of find_edges */
     int64_t pitch;
@@ -25,15 +27,19 @@ static size_t CELL(scratch_at)(const fc_filter_call *call, char *base, CELL(filt
     int64_t most = larger(larger(call->first.count, call->second.count), call->window.count);
     int64_t pitch = round_up(call->strip + call->left[0] + call->right[0] + call->left[1] + call->right[1] + CELL_SLACK, CELLS);
     pitch += 3 * CELLS; /* no power of two: rows must not compete for the same sets of L1 */
-    size_t sizes[10] = {(size_t)(depth * call->ring) * sizeof(cell *), (size_t)most * sizeof(cell *),
+    int64_t fours = call->first.box && call->filter->first.kernel[1] >= FC_FILTER_FOURS;
+    fours *= call->filter->first.kernel[1] / 4 - 1;
+    size_t sizes[12] = {(size_t)(depth * call->ring) * sizeof(cell *), (size_t)most * sizeof(cell *),
                        (size_t)call->first.count * sizeof(cell),      (size_t)call->second.count * sizeof(cell),
                        (size_t)(depth * call->ring * pitch) * sizeof(cell), (size_t)pitch * sizeof(cell),
                        (size_t)(FC_FILTER_ROWS * pitch) * sizeof(cell), (size_t)pitch * sizeof(cell),
                        (size_t)pitch * 8,
-                       (size_t)(call->left[0] + call->right[0] + call->left[1] + call->right[1]) * sizeof(int64_t)};
-    char *starts[10];
+                       (size_t)(call->left[0] + call->right[0] + call->left[1] + call->right[1]) * sizeof(int64_t),
+                       call->first.piece || call->second.piece ? (size_t)pitch * sizeof(cell) : 0,
+                       (size_t)(fours * pitch) * sizeof(cell)};
+    char *starts[12];
     size_t total = 0;
-    for (int i = 0; i < 10; i++) {
+    for (int i = 0; i < 12; i++) {
         starts[i] = base + total;
         total += (sizes[i] + 63) / 64 * 64;
     }
@@ -42,6 +48,7 @@ static size_t CELL(scratch_at)(const fc_filter_call *call, char *base, CELL(filt
                               (cell *)(void *)starts[2],        (cell *)(void *)starts[3],
                               (cell *)(void *)starts[4],        (cell *)(void *)starts[5],
                               (cell *)(void *)starts[6],        (cell *)(void *)starts[7],
+                              (cell *)(void *)starts[10],       (cell *)(void *)starts[11],
                               starts[8],                        (int64_t *)(void *)starts[9],
                               pitch};
     return total;
@@ -110,18 +117,35 @@ static void CELL(point_taps)(const fc_filter_taps *taps, const cell *const *tabl
         pointers[t] = table[taps->row[t] + r] + taps->shift[t];
 }
 
-/* The first stage of FC_FILTER_ROWS rows, of which the first `rows` count. */
-static void CELL(run_first)(const fc_filter_call *call, int64_t rows, int64_t columns, cell *const *to, CELL(filter_scratch) *s) {
+#include "kernels/filter/box.h"
+
+/* The mean of a stage's sums, if it takes one. */
+static CELL(mean) CELL(mean_of)(const fc_filter_call *call, const fc_filter_taps *taps) {
+    return CELL(mean_over)(taps->divisor, call->filter->out_element < FC_REAL32);
+}
+
+/* The first stage of FC_FILTER_ROWS rows from h on, of which the first `rows` count. */
+static void CELL(run_first)(const fc_filter_call *call, int64_t h, int64_t rows, int64_t begin, int64_t columns,
+                            cell *const *to, CELL(filter_scratch) *s) {
     const fc_filter_taps *taps = &call->first;
+    const fc_filter_stage *stage = &call->filter->first;
+    CELL(mean) mean = CELL(mean_of)(call, taps);
+    if (taps->box && stage->kernel[1] >= FC_FILTER_ROWS - 1) {
+        CELL(box_rows)(stage->kernel[1], h, begin, columns, &mean, s, to);
+        return;
+    }
 #if CELL_IS_REAL
     if (taps->grid) {
-        const fc_filter_stage *stage = &call->filter->first;
         grid g = {s->table, s->first_weight, stage->kernel[0], stage->kernel[1], stage->kernel[2],
                   call->ring, call->filter->step, {to[0], to[1], to[2], to[3]}};
         sweep_grid(&g, columns);
     }
 #endif
     for (int64_t r = 0; r < rows; r++) {
+        if (taps->box && stage->kernel[2] > 1) {
+            CELL(box_row)(taps, s->table[r], s->first_weight, call->filter->step, columns, &mean, s, to[r]);
+            continue;
+        }
         if (!taps->grid) {
             CELL(point_taps)(taps, s->table, r, s->pointers);
             CELL(sweep_row)(taps->order, s->pointers, s->first_weight, taps->count, columns, to[r]);
@@ -130,8 +154,8 @@ static void CELL(run_first)(const fc_filter_call *call, int64_t rows, int64_t co
         if (taps->doubt > 0)
             settle_row(taps, s->table + r, (cell)taps->doubt, columns, to[r]);
 #endif
-        if (taps->divisor != 0)
-            CELL(divide_row)(taps->divisor, columns, to[r]);
+        for (int64_t i = 0; taps->divisor != 0 && i < columns; i += CELLS)
+            CELL(store_cells)(to[r] + i, CELL(take_mean)(CELL(load_cells)(to[r] + i), &mean));
     }
 }
 
@@ -140,6 +164,7 @@ static void CELL(prepare_middle)(const fc_filter_call *call, const piece *p, cel
     const fc_filter *f = call->filter;
     int64_t n = p->columns + call->left[1] + call->right[1], first = p->column - call->left[1];
     bool changes = CELL_IS_REAL ? f->out_element != CELL_ELEMENT : f->out_element <= FC_U8; /* 16 bits hold the others */
+    changes = changes && (CELL_IS_REAL || call->first.divisor == 0); /* means of bytes are bytes */
     if (changes && call->window.count == 0) {
         CELL(write_row)[f->out_element](row, s->converted, n);
         CELL(read_row)[f->out_element](s->converted, row, n);
@@ -154,6 +179,11 @@ static void CELL(prepare_middle)(const fc_filter_call *call, const piece *p, cel
 static void CELL(run_second)(const fc_filter_call *call, const cell *row, int64_t r, int64_t columns, cell *to,
                        CELL(filter_scratch) *s) {
     const fc_filter_taps *taps = &call->second;
+    CELL(mean) mean = CELL(mean_of)(call, taps);
+    if (taps->box) {
+        CELL(box_row)(taps, row, s->second_weight, call->filter->step, columns, &mean, s, to);
+        return;
+    }
     for (int64_t t = 0; t < taps->count; t++)
         s->pointers[t] = row + taps->shift[t];
     CELL(sweep_row)(taps->order, s->pointers, s->second_weight, taps->count, columns, to);
@@ -164,8 +194,8 @@ static void CELL(run_second)(const fc_filter_call *call, const cell *row, int64_
         settle_row(taps, &row, (cell)taps->doubt, columns, to);
 #endif
     (void)r;
-    if (taps->divisor != 0)
-        CELL(divide_row)(taps->divisor, columns, to);
+    for (int64_t i = 0; taps->divisor != 0 && i < columns; i += CELLS)
+        CELL(store_cells)(to + i, CELL(take_mean)(CELL(load_cells)(to + i), &mean));
 }
 
 static void CELL(run)(const fc_filter_call *call, int64_t task, void *scratch) {
@@ -199,7 +229,7 @@ static void CELL(run)(const fc_filter_call *call, int64_t task, void *scratch) {
             to[r] = plain && !two && r < rows ? (cell *)(void *)out[r] : s.middle + r * s.pitch;
         }
         CELL(fill_table)(call, &p, h, &copied, &s);
-        CELL(run_first)(call, rows, middle, to, &s);
+        CELL(run_first)(call, h, rows, p.begin, middle, to, &s);
         for (int64_t r = 0; r < rows; r++) {
             cell *result = two ? plain ? (cell *)(void *)out[r] : s.result : to[r];
             if (two) {

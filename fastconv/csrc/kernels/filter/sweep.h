@@ -99,57 +99,116 @@ static void settle_block(const fc_filter_taps *taps, const real *const *table, i
         to[at + i] = (real)trunc(sum[i]);
 }
 
-/* One output in double. Sums in SciPy's order wait for each addition; where any order tells on which side of a whole
- * number the sum lies, by more than `margin`, it does. */
-static double settle_one(const fc_filter_taps *taps, const real *const *table, int64_t at, double margin) {
-    enum { CHAINS = 8, SHORT = 64 };
-    double part[CHAINS] = {0}, sum = 0;
-    int64_t t = taps->count < SHORT ? taps->count : 0;
-#define FC_TAP(t) ((double)table[taps->row[t]][taps->shift[t] + at])
-    for (; t + CHAINS <= taps->count; t += CHAINS)
-        for (int i = 0; i < CHAINS; i++)
-            part[i] += FC_TAP(t + i) * taps->weight[t + i];
-    for (; t < taps->count; t++)
-        sum += FC_TAP(t) * taps->weight[t];
-    for (int i = 0; i < CHAINS; i++)
-        sum += part[i];
-    if (taps->count >= SHORT && fabs(sum - rint(sum)) > margin)
-        return sum;
-    if (taps->order == FC_ORDER_EVEN || taps->order == FC_ORDER_ODD) {
-        double sign = taps->order == FC_ORDER_EVEN ? 1 : -1;
-        sum = FC_TAP(0) * taps->weight[0];
-        for (t = 1; t < taps->count; t += 2)
-            sum += (FC_TAP(t) + sign * FC_TAP(t + 1)) * taps->weight[t];
-        return sum;
+/* The sum in any order, where that tells on which side of a whole number it lies. */
+static double rough_sum(const fc_filter_taps *taps, const real *const *table, int64_t at) {
+    enum { CHAINS = 4 };
+    doubles part = {0};
+    double rest[CHAINS] = {0};
+    for (int64_t t = 0; t < taps->count; t += taps->run) {
+        const real *p = table[taps->row[t]] + taps->shift[t] + at;
+        const double *w = taps->weight + t;
+        int64_t i = 0;
+        for (; i + VL <= taps->run; i += VL) {
+            doubles weight;
+            memcpy(&weight, w + i, sizeof weight);
+            part += FC_DOUBLES(p + i) * weight;
+        }
+        for (; i + CHAINS <= taps->run; i += CHAINS)
+            for (int j = 0; j < CHAINS; j++)
+                rest[j] += (double)p[i + j] * w[i + j];
+        for (; i < taps->run; i++)
+            rest[i % CHAINS] += (double)p[i] * w[i];
     }
-    sum = 0;
-    for (t = 0; t < taps->count; t++)
-        sum += FC_TAP(t) * taps->weight[t];
-#undef FC_TAP
+    double sum = rest[0] + rest[1] + rest[2] + rest[3];
+    for (int i = 0; i < VL; i++)
+        sum += part[i];
     return sum;
+}
+
+enum { DOUBTFUL = 8 }; /* sums that wait for their additions side by side */
+typedef float few __attribute__((vector_size(DOUBTFUL * sizeof(float))));
+typedef double few_doubles __attribute__((vector_size(DOUBTFUL * sizeof(double))));
+#define FC_FEW(p, at) \
+    __builtin_convertvector(((few){(p)[(at)[0]], (p)[(at)[1]], (p)[(at)[2]], (p)[(at)[3]], (p)[(at)[4]], (p)[(at)[5]], \
+                                   (p)[(at)[6]], (p)[(at)[7]]}), few_doubles)
+
+/* Outputs `at` in double, in SciPy's order, and cut. */
+static void exact_sums(const fc_filter_taps *taps, const real *const *table, const int64_t at[DOUBTFUL], real *to) {
+    bool pairs = taps->order == FC_ORDER_EVEN || taps->order == FC_ORDER_ODD;
+    double sign = taps->order == FC_ORDER_EVEN ? 1 : -1;
+    few_doubles sum = {0};
+    for (int64_t t = 0; t < taps->count; t++) {
+        const real *row = table[taps->row[t]] + taps->shift[t];
+        double weight = taps->weight[t];
+        few_doubles x = FC_FEW(row, at);
+        if (pairs && t > 0) {
+            t++;
+            row = table[taps->row[t]] + taps->shift[t];
+            x += sign * FC_FEW(row, at);
+        }
+        sum += x * weight;
+    }
+    for (int i = 0; i < DOUBTFUL; i++)
+        to[at[i]] = (real)trunc(sum[i]);
+}
+
+/* The first `count` outputs of `at`. */
+static void settle_some(const fc_filter_taps *taps, const real *const *table, int64_t *at, int64_t count, double margin,
+                        real *to) {
+    enum { LONG = 64 }; /* taps from which a rough sum is faster than one in order */
+    int64_t left = 0;
+    for (int64_t i = 0; i < count; i++) {
+        double sum = taps->count < LONG ? 0 : rough_sum(taps, table, at[i]);
+        if (fabs(sum - rint(sum)) > margin)
+            to[at[i]] = (real)trunc(sum);
+        else
+            at[left++] = at[i];
+    }
+    for (int64_t i = 0; i < left; i += DOUBTFUL) {
+        int64_t some[DOUBTFUL];
+        for (int j = 0; j < DOUBTFUL; j++)
+            some[j] = at[smaller(i + j, left - 1)];
+        exact_sums(taps, table, some, to);
+    }
+}
+
+/* Bit i: whether lane i of a is below that of b. */
+FC_INLINE uint32_t lanes_below(vec a, vec b) {
+#if FC_ISA_IS >= 3
+    return _mm512_cmp_ps_mask(a, b, _CMP_LT_OQ);
+#elif FC_ISA_IS == 2
+    return (uint32_t)_mm256_movemask_ps(_mm256_cmp_ps(a, b, _CMP_LT_OQ));
+#else
+    uint32_t bits = 0;
+    for (int i = 0; i < VL; i++)
+        bits |= (uint32_t)(a[i] < b[i]) << i;
+    return bits;
+#endif
 }
 
 /* Where rounding could have carried a sum past a whole number, the double sum decides: of a vector where much of it
  * is in doubt (flat parts of a picture), else of single outputs. */
 static void settle_row(const fc_filter_taps *taps, const real *const *table, real doubt, int64_t columns, real *to) {
-    vec limit = v_set1(doubt), nan = v_set1((real)NAN);
+    vec limit = v_set1(doubt);
     double margin = (double)doubt * 0x1p-20; /* doubt: a few roundings to 24 bits; these are to 53 */
+    int64_t some[64], count = 0;
     for (int64_t at = 0; at < columns; at += VL) {
-        vec sum = v_load(to + at), gap = v_abs(v_sub(sum, v_round(sum)));
-        if (!v_any_nan(v_select_neg(v_sub(gap, limit), nan, limit)))
+        vec sum = v_load(to + at);
+        uint32_t found = lanes_below(v_abs(v_sub(sum, v_round(sum))), limit);
+        if (!found)
             continue;
-        real gaps[VL];
-        v_store(gaps, gap);
-        int lane[VL], found = 0;
-        for (int i = 0; i < VL; i++) {
-            lane[found] = i;
-            found += gaps[i] < doubt;
-        }
-        if (found > VL / 4)
+        if (__builtin_popcount(found) > VL / 4) {
             settle_block(taps, table, at, to);
-        for (int i = 0; found <= VL / 4 && i < found; i++)
-            to[at + lane[i]] = (real)trunc(settle_one(taps, table, at + lane[i], margin));
+            continue;
+        }
+        for (; found; found &= found - 1)
+            some[count++] = at + __builtin_ctz(found);
+        if (count > 64 - VL) {
+            settle_some(taps, table, some, count, margin, to);
+            count = 0;
+        }
     }
+    settle_some(taps, table, some, count, margin, to);
 }
 #else
 /* Double sums leave no doubt. */
@@ -213,11 +272,30 @@ FC_INLINE void sweep_columns(const grid *g, int64_t columns, const int64_t width
         grid_block(g, at, 1, width);
 }
 
-static void real_divide_row(double divisor, int64_t n, real *row) {
-    vec by = v_set1((real)divisor);
-    for (int64_t i = 0; i < n; i += VL)
-        v_store(row + i, v_div(v_load(row + i), by));
+/* A sum over its number of cells. Whole numbers have to be cut as the quotient would be; of floats, the product with the
+ * reciprocal in two parts is the rounded quotient but for rare last bits, and far faster. The low part is above zero, or
+ * an infinite sum would become NaN. */
+typedef struct real_mean {
+    vec by, high, low;
+    bool quotient;
+} real_mean;
+
+static real_mean real_mean_over(double divisor, bool quotient) {
+    real high = (real)(1 / divisor);
+    high = high * (1 - (FC_IS_F64 ? (real)0x1p-53 : (real)0x1p-24)); /* the next number below */
+    double rest = fma(-(double)high, divisor, 1) / divisor;
+    return (real_mean){v_set1((real)divisor), v_set1(high), v_set1((real)rest), quotient};
 }
+
+FC_INLINE vec real_take_mean(vec sum, const real_mean *mean) {
+    return mean->quotient ? v_div(sum, mean->by) : v_fma(sum, mean->high, v_mul(sum, mean->low));
+}
+
+typedef vec real_cells;
+FC_INLINE vec real_load_cells(const real *p) { return v_load(p); }
+FC_INLINE void real_store_cells(real *p, vec a) { v_store(p, a); }
+FC_INLINE vec real_add_cells(vec a, vec b) { return v_add(a, b); }
+FC_INLINE vec real_no_cells(void) { return v_zero(); }
 
 /* `columns` outputs of each row, rounded up to vectors. */
 static void sweep_grid(const grid *g, int64_t columns) {

@@ -10,7 +10,15 @@
 enum { WHOLE_CELLS = 2 * VL, WHOLE_VECS = 4 };
 typedef uint16_t wholes __attribute__((vector_size(WHOLE_CELLS * sizeof(int16_t))));
 
-FC_INLINE void load_wholes(const int16_t *p, wholes *to) { memcpy(to, p, sizeof *to); }
+typedef wholes whole_cells;
+FC_INLINE wholes whole_load_cells(const int16_t *p) {
+    wholes x;
+    memcpy(&x, p, sizeof x);
+    return x;
+}
+FC_INLINE void whole_store_cells(int16_t *p, wholes a) { memcpy(p, &a, sizeof a); }
+FC_INLINE wholes whole_add_cells(wholes a, wholes b) { return a + b; }
+FC_INLINE wholes whole_no_cells(void) { return (wholes){0}; }
 
 #define FC_READ(name, type)                                                       \
     static void whole_read_##name(const void *from, int16_t *restrict to, int64_t n) { \
@@ -42,21 +50,17 @@ static fc_write_whole *const whole_write_row[FC_ELEMENT_COUNT] = {whole_write_8,
 /* Taps one by one; a weight of one, as all of a box have, needs no product. */
 FC_INLINE void whole_list(const int16_t *const *taps, const int16_t *weight, int64_t count, int64_t at, const int vecs,
                           int16_t *to) {
-    wholes sum[WHOLE_VECS] = {{0}}, x;
+    wholes sum[WHOLE_VECS] = {{0}};
     for (int64_t t = 0; t < count; t++) {
         const int16_t *p = taps[t] + at;
         uint16_t w = (uint16_t)weight[t];
-        for (int v = 0; v < vecs && w == 1; v++) {
-            load_wholes(p + v * WHOLE_CELLS, &x);
-            sum[v] += x;
-        }
-        for (int v = 0; v < vecs && w != 1; v++) {
-            load_wholes(p + v * WHOLE_CELLS, &x);
-            sum[v] += x * w;
-        }
+        for (int v = 0; v < vecs && w == 1; v++)
+            sum[v] += whole_load_cells(p + v * WHOLE_CELLS);
+        for (int v = 0; v < vecs && w != 1; v++)
+            sum[v] += whole_load_cells(p + v * WHOLE_CELLS) * w;
     }
     for (int v = 0; v < vecs; v++)
-        memcpy(to + at + v * WHOLE_CELLS, &sum[v], sizeof *sum);
+        whole_store_cells(to + at + v * WHOLE_CELLS, sum[v]);
 }
 
 /* `columns` outputs, rounded up to vectors, of one row; whole sums do not depend on the order. */
@@ -70,21 +74,36 @@ static void whole_sweep_row(fc_order order, const int16_t *const *taps, const in
         whole_list(taps, weight, count, at, 1, to);
 }
 
-FC_INLINE uint16_t product_high(uint16_t a, uint16_t b) { return (uint16_t)((uint32_t)a * b >> 16); }
+FC_INLINE wholes product_high(wholes a, wholes b) {
+#if FC_ISA_IS >= 3
+    return (wholes)_mm512_mulhi_epu16((__m512i)a, (__m512i)b);
+#else
+    return (wholes)_mm256_mulhi_epu16((__m256i)a, (__m256i)b);
+#endif
+}
 
 /* Sums of `divisor` 8-bit values, which is 64 at most, over it. With 2^k < divisor <= 2^(k + 1) and the multiplier m =
  * ceil(2^(16 + k) / divisor), sum * m / 2^(16 + k) exceeds the quotient by sum * (divisor - 1) / divisor / 2^(16 + k) <
- * 1 / divisor: too little to reach the next whole number. Shifts are products here: compilers know the upper half of
- * one in 16 bits, but not a shift by a variable. */
-static void whole_divide_row(double divisor, int64_t n, int16_t *restrict row) {
+ * 1 / divisor: too little to reach the next whole number. A shift by a variable is a product as well. */
+typedef struct whole_mean {
+    wholes times, shift;
+    bool by_one;
+} whole_mean;
+
+static whole_mean whole_mean_over(double divisor, bool quotient) {
     uint32_t by = (uint32_t)divisor, k = 0;
+    (void)quotient;
     if (by < 2)
-        return;
+        return (whole_mean){.by_one = true};
     while ((uint32_t)2 << k < by)
         k++;
-    uint16_t m = (uint16_t)((((uint32_t)65536 << k) + by - 1) / by), shift = (uint16_t)(32768 >> k);
-    for (int64_t i = 0; i < n; i++)
-        row[i] = (int16_t)product_high(product_high((uint16_t)(2 * row[i]), m), shift);
+    wholes none = {0};
+    return (whole_mean){.times = none + (uint16_t)((((uint32_t)65536 << k) + by - 1) / by),
+                        .shift = none + (uint16_t)(32768 >> k)};
+}
+
+FC_INLINE wholes whole_take_mean(wholes sum, const whole_mean *mean) {
+    return mean->by_one ? sum : product_high(product_high(sum + sum, mean->times), mean->shift);
 }
 
 #endif
