@@ -143,14 +143,11 @@ def _plan_fft(
     if problem.algorithm == "fft":
         if why is not None:
             raise ValueError(f"algorithm: 'fft' cannot run this: {why}")
-        return _fft.Plan(problem, geometry, core, pack_per_call)
-    if why is not None or _fft.least_seconds(problem, geometry) > core.estimated_seconds:
+        return _fft.cheapest_plan(problem, geometry, core, pack_per_call)
+    if why is not None:
         return None
-    try:
-        fft = _fft.Plan(problem, geometry, core, pack_per_call, core.estimated_seconds)
-    except _fft.TooSlow:
-        return None
-    return fft if _too_large(fft) is None else None
+    fft = _fft.cheapest_plan(problem, geometry, core, pack_per_call, core.estimated_seconds)
+    return None if fft is None or _too_large(fft) else fft
 
 
 def _too_large(fft: _fft.Plan) -> str | None:
@@ -177,7 +174,9 @@ def candidates(
     rows: list[tuple[str, str, float, str | None]] = core(images).candidates()
     why, seconds = _fft.rejects(problem), 0.0
     if why is None:
-        fft = _fft.Plan(problem, _fft.Geometry(in_size, sizes, pads), core(1), pack_per_call)
+        size = _fft.Geometry(in_size, sizes, pads)
+        fft = _fft.cheapest_plan(problem, size, core(1), pack_per_call)
+        assert fft is not None
         seconds = fft.for_batch(images).estimated_seconds
         why = _too_large(fft) if problem.algorithm != "fft" else None
     return [*rows, ("fft", _fft.kernel_name(problem), seconds, why)]

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from copy import copy
 from functools import lru_cache
 from typing import Any
 
 import numpy as np
 
-from fastconv import _core, functional
+from fastconv import _core, _fft
+from fastconv._convolve import make_problem
 from fastconv._drop_in import NotCovered, stands_in
+from fastconv._padding import Pairs
 from fastconv.ndimage._arguments import (
     check_dtypes,
     read_axes,
@@ -39,9 +42,10 @@ __all__ = ["apply_lines", "apply_window", "convolve", "convolve1d", "correlate",
 _TINY = 2.0**-52  # SciPy leaves out weights below
 _PASSES_FROM = 20  # weights from which passes can be faster than one dense sum
 _LARGE_KERNEL = 625  # weights from which transforms are faster than sums
-_NUMPY_MODES: dict[str, Any] = {
-    "reflect": "symmetric", "mirror": "reflect", "nearest": "edge", "constant": "constant",
-    "wrap": "wrap",
+_BAND_SAMPLES = 1 << 16
+_FFT_MODES = {
+    "reflect": "symmetric", "mirror": "reflect", "nearest": "replicate", "constant": "zeros",
+    "wrap": "circular",
 }  # fmt: skip
 
 
@@ -252,17 +256,33 @@ def _even(x: np.ndarray) -> bool:
     A transform's rounding is relative to the largest values near by. Windows of large kernels hold
     whole blocks, so that no output is then small beside it but by cancellation.
     """
-    largest = max(float(x.max()), -float(x.min()))
-    if not math.isfinite(largest):
-        return False
+    band = max(_BAND_SAMPLES * len(x) // x.size // 16, 1) * 16  # rows, so that passes hit the cache
     for step in (8, 1):  # two rows of each block say so nearly always
-        most = np.abs(x[::step])
-        for axis in range(x.ndim):
-            block = 16 // step if axis == 0 else 16
-            most = np.maximum.reduceat(most, np.arange(0, most.shape[axis], block), axis=axis)
-        if most.min() * 1024 >= largest:
+        largest, least = 0.0, math.inf
+        for part in (x[i : i + band] for i in range(0, len(x), band)):
+            largest = max(largest, float(part.max()), -float(part.min()))
+            if not math.isfinite(largest):
+                return False
+            most = np.abs(part[::step])
+            for axis in range(x.ndim):
+                block = 16 // step if axis == 0 else 16
+                most = np.maximum.reduceat(most, np.arange(0, most.shape[axis], block), axis=axis)
+            least = min(least, float(most.min()))
+        if least * 1024 >= largest:
             return True
     return False
+
+
+@lru_cache(maxsize=64)
+def _transform_plan(
+    code: str, size: tuple[int, ...], kernel: tuple[int, ...], pads: Pairs, mode: str
+) -> _fft.Plan:
+    """The plan of one picture extended as SciPy's `mode` says."""
+    problem = make_problem(code, (1, 1, *kernel), len(kernel), padding=pads, algorithm="fft")
+    problem = problem._replace(padding_mode=_FFT_MODES[mode])
+    plan = _fft.cheapest_plan(problem, _fft.Geometry(size, size, pads), None, True)
+    assert plan is not None
+    return plan
 
 
 def _by_transform(
@@ -279,13 +299,20 @@ def _by_transform(
         return False
     if not _even(x):
         return False
-    pads = [(lead, taps - 1 - lead) for lead, taps in zip(before, weights.shape)]
-    extra = {"constant_values": constant} if mode == "constant" else {}
-    padded = np.pad(x, pads, mode=_NUMPY_MODES[mode], **extra).astype(output.dtype, copy=False)
+    if np.may_share_memory(x, output):
+        x = x.copy()
     kernel = weights.reshape(weights.shape[long[0] :]).astype(output.dtype)
-    planes = padded.reshape(-1, 1, *padded.shape[long[0] :])
-    convolve = (functional.conv1d, functional.conv2d, functional.conv3d)[rank - 1]
-    output[...] = convolve(planes, kernel[None, None], algorithm="fft").reshape(output.shape)
+    pads = tuple([(lead, taps - 1 - lead) for lead, taps in zip(before, weights.shape)])[long[0] :]
+    code = "f64" if output.dtype.itemsize == 8 else "f32"
+    plan = copy(_transform_plan(code, x.shape[long[0] :], kernel.shape, pads, mode))
+    plan.fill = constant if mode == "constant" else 0.0
+    packed = plan.pack(kernel[None, None]).weights
+    workers = _core.threads_here.get() or _core.get_num_threads()
+    try:
+        for at in np.ndindex(x.shape[: long[0]]):
+            plan.run_image(packed, x[at][None], output[at][None], workers=workers)
+    except _fft.NotFinite:
+        return False
     return True
 
 

@@ -22,7 +22,7 @@ from typing import Any
 
 import numpy as np
 
-from fastconv import _core
+from fastconv import _core, _fft
 from fastconv._convolve import make_problem, weights_unsafe
 from fastconv._planning import make_plan
 from fastconv._problem import Problem
@@ -43,10 +43,10 @@ CODES = {np.dtype(np.float32): "f32", np.dtype(np.float64): "f64"}
 # Ratio of largest to typical samples up to which an FFT rounds like a direct sum.
 _FFT_RANGE = {"f32": 300.0, "f64": 1e5}
 _FFT_RANGE_WIDENED = 1e9
-_SAMPLED = 32  # of a block, to find what is typical
+_SAMPLED, _SAMPLED_TAPS = 32, 1024  # of a block, and of the kernel, to find what is typical
 _RANK_ONE_TAPS = 9
 # What a line by FFT takes over the estimate, measured with AVX-512 on one core, and the look at x.
-_LONE_LINE, _LOOK_SECONDS = 2.2, 1e-4
+_LONE_LINE, _LOOK_SECONDS = 1.5, 1e-4
 _RANK_ONE_ERROR = 4.0  # units of roundoff of the largest tap
 
 
@@ -251,24 +251,48 @@ def _by_fft(
         wide = plan_of("f64", x.shape, w.shape[2:], padding, "fft", False)
         out = _run(wide, x.astype(np.float64), w.astype(np.float64), padding).astype(x.dtype)
     else:
-        out = _run(plan, x, w, padding)
+        out = _whole_line(plan, x, w, padding)
+        if out is None:
+            out = _run(plan, x, w, padding)
     if silent:
         out[~_touched(x != 0, w.shape[2:], padding)] = 0
     return out
 
 
+def _whole_seconds(code: str, n: int, k: int, before: int, after: int) -> float:
+    """What a line takes by three transforms of it all."""
+    length = _fft.whole_length(n, k, k - 1 - before, n + after)
+    return _fft.whole_seconds(length, code == "f64")
+
+
+def _whole_line(plan: Any, x: np.ndarray, w: np.ndarray, padding: Any) -> np.ndarray | None:
+    """A line by three transforms of it all; None where tiles are faster, or a sum overflows."""
+    if x.ndim > 3 or x.size > x.shape[2]:
+        return None
+    n, k, ((before, after),) = x.size, w.size, padding
+    if _whole_seconds(CODES[x.dtype], n, k, before, after) >= plan.estimated_seconds:
+        return None
+    try:
+        y = _fft.convolve_line(x.reshape(n), w.reshape(k), k - 1 - before, n + after)
+    except _fft.NotFinite:
+        return None
+    return y.reshape(1, 1, -1)
+
+
 def _range(x: np.ndarray, w: np.ndarray) -> tuple[float, bool]:
     """Largest over typical samples of x, in the quietest block that any window spans, times that of
     w; and whether some block of x is zero throughout. NaN where a sample is not finite."""
-    largest = max(float(x.max()), -float(x.min()))
+    largest = max(float(np.maximum.reduce(x, None)), -float(np.minimum.reduce(x, None)))
     quietest, silent = _quietest(x, w.shape[2:])
-    taps = np.abs(w[w != 0], dtype=np.float64)
+    taps = w[w != 0]
     if largest == 0 or not taps.size:
         return 1.0, silent
     if not math.isfinite(largest):
         return math.nan, silent
-    typical = math.exp(float(np.log(taps).mean()))
-    return largest / quietest * (float(taps.max()) / typical), silent
+    taps = np.abs(taps)
+    some = taps[:: max(len(taps) // _SAMPLED_TAPS, 1)]
+    typical = math.exp(float(np.add.reduce(np.log(some, dtype=np.float64))) / len(some))
+    return largest / quietest * (float(np.maximum.reduce(taps)) / typical), silent
 
 
 def _quietest(x: np.ndarray, kernel: tuple[int, ...]) -> tuple[float, bool]:
@@ -287,6 +311,10 @@ def _quietest(x: np.ndarray, kernel: tuple[int, ...]) -> tuple[float, bool]:
     for axis in inside:
         steps += [slice(None), slice(None, None, max(blocks.shape[axis] // each, 1))]
     sampled = np.abs(blocks[tuple(steps)])
+    if np.minimum.reduce(sampled, None) > 0:
+        levels = np.add.reduce(np.log(sampled, dtype=np.float64), inside)
+        count = math.prod(sampled.shape[axis] for axis in inside)
+        return math.exp(float(levels.min()) / count), False
     with np.errstate(divide="ignore", invalid="ignore"):
         some = sampled != 0
         counts = some.sum(axis=inside)
@@ -319,7 +347,8 @@ def fastest_plan(
     if plan.algorithm != "fft" or len(kernel) > 1 or math.prod(shape[:2]) > 1:
         return plan
     direct = plan_of(code, shape, kernel, padding, "auto", True)
-    fft_seconds = _LONE_LINE * plan.estimated_seconds + _LOOK_SECONDS
+    whole = _whole_seconds(code, shape[2], kernel[0], *padding[0])
+    fft_seconds = _LONE_LINE * min(plan.estimated_seconds, whole) + _LOOK_SECONDS
     return direct if direct.estimated_seconds < fft_seconds else plan
 
 

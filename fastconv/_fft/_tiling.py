@@ -1,0 +1,310 @@
+"""What the FFT can run, how the dense output is cut into tiles, and what that costs.
+
+Every candidate cut is bounded from below first, by its transforms and its sums; the whole cost is
+reckoned of those alone whose bound is below the best so far, mostly one or none.
+"""
+
+from __future__ import annotations
+
+import math
+from bisect import bisect_left
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+from fastconv import _core
+
+__all__ = [
+    "FEW_TAPS",
+    "TASK_SAMPLES",
+    "Geometry",
+    "Tiling",
+    "best_tiling",
+    "dense_size",
+    "extents_of",
+    "kernel_name",
+    "rejects",
+    "seconds",
+    "whole_length",
+    "whole_seconds",
+]
+
+FEW_TAPS = 36  # kernels smaller than this never gain
+TASK_SAMPLES = 1 << 17  # of x: input, spectrum and output of a task stay near L2
+_PRODUCT_SAMPLES = 1 << 19  # of x and out: matrix products want many tiles at once
+_MOST_SPECTRA_BYTES = 1 << 29
+_LONGEST_TILE = 1 << 22
+_OUTPUTS = (1, 2, 4, 8, 16, _LONGEST_TILE)  # of a tile, in extents of the kernel
+_ROWS = 4  # of outputs whose columns are summed together, in extents of the kernel
+
+# Costs in nanoseconds, with the slack of the core's own cost functions.
+_SLACK = 1.9
+_TASK_NS = 25e3
+_CALL_NS = 20e3
+_COLUMN_SHARE = 0.85  # of the rate of multiply-adds in sums of columns, before the slack
+
+
+class Geometry(NamedTuple):
+    """Sizes per spatial axis, and the padding as (before, after)."""
+
+    in_size: tuple[int, ...]
+    out_size: tuple[int, ...]
+    padding: tuple[tuple[int, int], ...]
+
+
+class Tiling(NamedTuple):
+    """How the dense output is cut, and what that costs."""
+
+    way: str  # "channels", "products" or "columns": what lies between the transforms
+    tile: tuple[int, ...]  # samples of x per axis
+    valid: tuple[int, ...]  # and the outputs they give
+    counts: tuple[int, ...]  # tiles
+    group: tuple[int, ...]  # tiles of a task
+    channels: int  # of a task; all of them where channels are summed by products
+    run_ns: float
+    pack_ns: float
+    calls_ns: float  # of run_ns, what does not depend on sizes
+
+
+@lru_cache(maxsize=1)
+def _lengths() -> list[int]:
+    """Lengths whose real transforms are fast: multiples of 4 with no prime above 5."""
+    most = 2 * _LONGEST_TILE
+    found = [
+        4 * 2**a * 3**b * 5**c
+        for a in range(22)
+        for b in range(14)
+        for c in range(10)
+        if 4 * 2**a * 3**b * 5**c <= most
+    ]
+    return sorted(found)
+
+
+@lru_cache(maxsize=4096)
+def _fast_length(least: int) -> int:
+    lengths = _lengths()
+    return lengths[min(bisect_left(lengths, least), len(lengths) - 1)]
+
+
+def kernel_name(problem: Any) -> str:
+    return f"fft.{problem.code}.scipy"
+
+
+def extents_of(problem: Any) -> tuple[int, ...]:
+    """Samples that a window spans per axis."""
+    return tuple([d * (k - 1) + 1 for k, d in zip(problem.kernel, problem.dilation, strict=True)])
+
+
+def dense_size(problem: Any, geometry: Geometry) -> tuple[int, ...]:
+    """Of the output before strides leave any out."""
+    return tuple([(n - 1) * s + 1 for n, s in zip(geometry.out_size, problem.stride, strict=True)])
+
+
+@lru_cache(maxsize=256)
+def rejects(problem: Any) -> str | None:
+    """Why no such convolution can run by FFT, or None."""
+    if problem.operation != "conv":
+        return "only plain convolutions"
+    if math.prod(problem.kernel) == 1:
+        return "only kernels of more than one tap"
+    if problem.weights_unsafe:
+        return "only finite weights below 1e18, which no transform makes overflow"
+    extents = extents_of(problem)
+    if max(extents) > _LONGEST_TILE:
+        return f"only kernels that span at most {_LONGEST_TILE} samples along an axis"
+    spectrum = math.prod(map(_fast_length, extents)) * (8 if problem.code == "f64" else 4)
+    if problem.out_ch * (problem.in_ch // problem.groups) * spectrum > _MOST_SPECTRA_BYTES:
+        return f"only weights whose spectra take at most {_MOST_SPECTRA_BYTES >> 20} MiB"
+    return None
+
+
+class _Facts(NamedTuple):
+    """What the search needs to know of a problem."""
+
+    way: str
+    extents: tuple[int, ...]
+    wide: int  # 2 for float64, else 1
+    ins: int
+    outs: int
+    groups: int
+    per_in: int
+    last: bool  # channels
+    alone: bool  # a line that has no other beside it
+    by_columns: bool  # whether that can be weighed too
+    sum_ns: float  # least that sums over channels cost, per sample of the tiles
+    read_ns: float  # and the reading of the weights' spectra, per sample of one tile
+    sizes: tuple[tuple[tuple[int, int], ...], ...]  # per axis: outputs and samples of tiles
+
+
+@lru_cache(maxsize=256)
+def _facts(problem: Any) -> _Facts:
+    ins, outs, groups, wide = problem.in_ch, problem.out_ch, problem.groups, 1
+    wide += problem.code == "f64"
+    per_in, extents = ins // groups, extents_of(problem)
+    products, sum_ns, read_ns = float(wide * outs * per_in), 0.25 * wide * outs * per_in, 0.0
+    way = "products" if ins > 4 * groups else "channels"
+    if way == "products":
+        sum_ns = 0.9 * ins + products * (4.0 / 190)
+        sum_ns += 3.0 * ins * (outs <= 8 * groups)
+        read_ns = 4.0 * products / 27
+    sizes = []
+    for k in extents:
+        valid = [max(int(ratio * k), 16) for ratio in _OUTPUTS]
+        sizes.append(tuple([(v, _fast_length(v + k - 1)) for v in valid]))
+    return _Facts(
+        way, extents, wide, ins, outs, groups, per_in, problem.channels_last,
+        problem.rank == 1 and ins == 1, problem.rank == 2 and ins == outs == groups,
+        sum_ns, read_ns, tuple(sizes),
+    )  # fmt: skip
+
+
+def _transform_ns(size: int, rank: int, wide: int, lines: int = 4) -> float:
+    """Per sample and direction; lines beyond multiples of a vector leave the vectors."""
+    ns = 0.3 + 0.065 * math.log2(size) + 0.35 * (rank - 1)
+    if rank == 1:
+        ns *= 1 + 1.5 * (lines % (4 // wide)) / lines
+    if size * wide > 1 << 20:
+        ns *= 1.5
+    return ns * 1.6 if wide > 1 else ns
+
+
+def _tiles(facts: _Facts, dense: tuple[int, ...]) -> list[tuple[int, ...]]:
+    """Tiles whose outputs are 1 to 16 times the kernel's extent, or all of them."""
+    found: list[tuple[int, ...]] = []
+    axes = tuple(zip(dense, facts.extents, facts.sizes, strict=True))
+    for i in range(len(_OUTPUTS) if max(dense) <= _LONGEST_TILE else len(_OUTPUTS) - 1):
+        tile = tuple(
+            [sizes[i][1] if sizes[i][0] < n else _fast_length(n + k - 1) for n, k, sizes in axes]
+        )
+        if facts.alone and facts.sizes[0][i][0] < dense[0]:  # lines in fours, for the vectors
+            tiles = -(-dense[0] // (4 * facts.sizes[0][i][0])) * 4
+            tile = (_fast_length(-(-dense[0] // tiles) + facts.extents[0] - 1),)
+        if not found or tile != found[-1]:
+            found.append(tile)
+    return found
+
+
+def best_tiling(
+    problem: Any, dense: tuple[int, ...], per_call: bool, most_seconds: float = math.inf
+) -> Tiling | None:
+    """The cheapest cut, packing included where it is done `per_call`, if any takes less time."""
+    facts = _facts(problem)
+    _, extents, wide, ins, outs, *_ = facts
+    rank, lines, most_ns = len(dense), ins + outs, 1e9 * most_seconds
+    fixed = _SLACK * (0.6 * math.prod(dense) * outs + _TASK_NS + _CALL_NS)
+    pack = per_call * outs * facts.per_in
+    least = []
+    for tile in _tiles(facts, dense):
+        size = samples = 1
+        for n, b, k in zip(dense, tile, extents, strict=True):
+            size *= b
+            samples *= -(-n // (b - k + 1)) * b
+        ns = _transform_ns(size, rank, wide)
+        run = samples * lines * ns + max(samples * facts.sum_ns, size * facts.read_ns)
+        bound = fixed + _SLACK * (run + pack * size * (ns + 1.5))
+        if bound < most_ns:
+            least.append((bound, tile))
+    least.sort()
+    best = None
+    if facts.by_columns:
+        best = _columns(facts, dense, per_call)
+        if seconds(best, per_call) >= most_seconds:
+            best = None
+        else:
+            most_ns = 1e9 * seconds(best, per_call)
+    for bound, tile in least:
+        if bound >= most_ns:
+            break
+        cut = _tiling(facts, dense, tile)
+        ns = cut.run_ns + per_call * cut.pack_ns
+        if ns < most_ns:
+            best, most_ns = cut, ns
+    return best
+
+
+def whole_length(n: int, k: int, low: int, high: int) -> int:
+    """Of a transform whose circular convolution of n samples by k is right at [low, high)."""
+    return _fast_length(max(n + k - 1 - low, high, n, k))
+
+
+def whole_seconds(length: int, wide: bool) -> float:
+    """What the three transforms of one line of that length take."""
+    return 3e-9 * _SLACK * length * _transform_ns(length, 1, 1 + wide, 1)
+
+
+def seconds(cut: Tiling, per_call: bool) -> float:
+    """What one image takes."""
+    return 1e-9 * (cut.run_ns + per_call * cut.pack_ns)
+
+
+def _grouped(counts: tuple[int, ...], most: int) -> tuple[int, ...]:
+    """Tiles of a task per axis, last axis first: about `most` in all, in fours for the vectors."""
+    group = []
+    for count in reversed(counts):
+        parts = -(-count // max(min(count, most), 1))
+        even = -(-count // parts)
+        group.append(min(count, -(-even // 4) * 4) if even > 1 else 1)
+        most //= group[-1]
+    return tuple(reversed(group))
+
+
+def _tiling(facts: _Facts, dense: tuple[int, ...], tile: tuple[int, ...]) -> Tiling:
+    """The cut into such tiles, and what it costs."""
+    way, extents, wide, ins, outs, groups, per_in, *_ = facts
+    valid = tuple([b - k + 1 for b, k in zip(tile, extents, strict=True)])
+    counts = tuple([-(-n // v) for n, v in zip(dense, valid, strict=True)])
+    size, tiles, summed = math.prod(tile), math.prod(counts), way == "products"
+    budget = (_PRODUCT_SAMPLES if summed else TASK_SAMPLES) // size
+    channels = groups if summed else max(min(groups, budget // (min(tiles, 8) * per_in)), 1)
+    most = budget // ((ins + outs) if summed else channels * per_in)
+    group = _grouped(counts, max(most, 4 if facts.alone else 1))
+    together = math.prod(group)
+    tasks = math.prod([-(-n // g) for n, g in zip(counts, group, strict=True)])
+    tasks *= -(-groups // channels)
+    ns = _transform_ns(size, len(tile), wide, together * (ins if summed else channels * per_in))
+    run = size * tiles * (ins + outs) * ns + 0.6 * math.prod(dense) * outs
+    if summed:
+        arithmetic = 9 * outs + 8.0 * wide * outs * per_in * together / 190
+        run += size / 2 * tasks * max(arithmetic, 8.0 * wide * outs * per_in / 27)
+        run += 0.9 * size * tiles * ins
+        if outs <= 8 * groups:  # so little arithmetic that spectra are read at the speed of memory
+            run += 3.0 * size * tiles * ins
+    else:
+        run += 0.25 * wide * size * tiles * outs * per_in
+    if facts.last:
+        run += math.prod(dense) * (ins + 2.3 * outs)
+    return Tiling(
+        way, tile, valid, counts, group, channels,
+        _SLACK * (run + _TASK_NS * tasks + _CALL_NS),
+        _SLACK * (size * outs * per_in * (ns + 1.5) + _CALL_NS),
+        _SLACK * (_TASK_NS * tasks + _CALL_NS),
+    )  # fmt: skip
+
+
+def _columns(facts: _Facts, dense: tuple[int, ...], per_call: bool) -> Tiling:
+    """The cheapest cut where rows alone are transformed."""
+    (height, width), (down, across), wide = dense, facts.extents, facts.wide
+    blocks = -(-height // max(_ROWS * down, 64))
+    rows = -(-height // blocks)
+    per_tap = 4e9 * wide / (_SLACK * _COLUMN_SHARE * _core.rates_used()["fma_flops"])
+    lengths = [tile[1] for tile in _tiles(facts, dense)]
+    lengths += [1 << i for i in range((2 * across).bit_length(), min(lengths[-1].bit_length(), 12))]
+    found = []
+    for length in lengths:
+        valid = length - across + 1
+        tiles = -(-width // valid)
+        group = _grouped((blocks, tiles), max(TASK_SAMPLES // (length * (rows + down - 1)), 1))
+        tasks = math.prod([-(-n // g) for n, g in zip((blocks, tiles), group, strict=True)])
+        ns = _transform_ns(length, 1, wide)
+        if length & (length - 1):
+            ns *= 1.15
+        run = (rows + down - 1) * (ns + 0.2 * wide) + rows * (ns + per_tap * down)
+        run = length * tiles * blocks * run + 0.6 * height * width
+        if facts.last:
+            run += 3.3 * height * width
+        calls = _TASK_NS * tasks * facts.groups + _CALL_NS
+        pack = length * down * (ns + 6.0) * facts.groups
+        found.append(Tiling(
+            "columns", (rows + down - 1, length), (rows, valid), (blocks, tiles), group, 1,
+            _SLACK * (run * facts.groups + calls), _SLACK * (pack + _CALL_NS), _SLACK * calls,
+        ))  # fmt: skip
+    return min(found, key=lambda cut: cut.run_ns + per_call * cut.pack_ns)
