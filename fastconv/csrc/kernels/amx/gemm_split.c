@@ -285,8 +285,11 @@ static void run_tiles(const fc_call *call, const task_place *t, const real *a, c
                 ahead->write = lines_of_out(call, t, row, at);
                 ahead->writes = split_share(&ahead->write, calls);
             }
-            split_operand left = {a + row / TILE_SIDE * row_step, row_step};
-            split_operand right = {b + (at - pixel) / TILE_SIDE * pixel_reals, pixel_reals};
+            bool last = at + SPLIT_SUMS_STEP >= stop;
+            split_operand left = {a + row / TILE_SIDE * row_step, row_step, NULL};
+            split_operand right = {b + (at - pixel) / TILE_SIDE * pixel_reals, pixel_reals, NULL};
+            left.next = last ? left.at + SPLIT_ROWS / TILE_SIDE * row_step : left.at;
+            right.next = last ? b : right.at + SPLIT_SUMS_STEP / TILE_SIDE * pixel_reals;
             split_sums block = {sums, SPLIT_SUMS_STEP, TILE_SIDE, TILE_SIDE * SPLIT_SUMS_STEP};
             split_multiply(parts, t->row_end - row > TILE_SIDE, stop - at > TILE_SIDE, tiles, left, right, block,
                            begin > 0, ahead);
