@@ -199,7 +199,8 @@ typedef struct filter_run {
     fc_filter_call call;
 } filter_run;
 
-static void run_task(void *context, int64_t task, void *scratch) {
+static void run_task(void *context, int64_t task, int64_t before, void *scratch) {
+    (void)before;
     const filter_run *run = context;
     run->kernel->run(&run->call, task, scratch);
 }

@@ -3,6 +3,7 @@
 
 #include <string.h>
 
+#include "before.h"
 #include "error.h"
 #include "threads.h"
 #include "workspace.h"
@@ -162,13 +163,16 @@ typedef struct part_run {
     fc_call calls[PARTS_AT_ONCE];
 } part_run;
 
-static void run_task(void *context, int64_t task, void *scratch) {
+static void run_task(void *context, int64_t task, int64_t before, void *scratch) {
     const part_run *run = context;
     int part = 0;
     while (task >= run->first_task[part + 1])
         part++;
     const fc_call *call = &run->calls[part];
-    call->part->kernel->run(call, task - run->first_task[part], scratch);
+    int64_t first = run->first_task[part];
+    scratch = (char *)scratch + FC_BEFORE_BYTES;
+    fc_tell_before(scratch, before >= first && before < run->first_task[part + 1] ? before - first : -1);
+    call->part->kernel->run(call, task - first, scratch);
 }
 
 fc_status fc_plan_run(const fc_plan *plan, const fc_weights *weights, const fc_tensors *tensors,
@@ -197,8 +201,8 @@ fc_status fc_plan_run(const fc_plan *plan, const fc_weights *weights, const fc_t
             run.first_task[run.count + 1] = run.first_task[run.count] + tasks;
             run.count++;
         }
-        fc_status status = fc_parallel_for(run.first_task[run.count], threads, plan->scratch_bytes, run_task,
-                                           &run);
+        fc_status status = fc_parallel_for(run.first_task[run.count], threads,
+                                           plan->scratch_bytes + FC_BEFORE_BYTES, run_task, &run);
         if (status != FC_OK)
             return status;
     }

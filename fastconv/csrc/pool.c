@@ -155,7 +155,8 @@ typedef struct pool_run {
     fc_pool_call call;
 } pool_run;
 
-static void run_task(void *context, int64_t task, void *scratch) {
+static void run_task(void *context, int64_t task, int64_t before, void *scratch) {
+    (void)before;
     const pool_run *run = context;
     const fc_pool_call *call = &run->call;
     int64_t begin = task / call->channel_blocks * call->row_block, end = begin + call->row_block;

@@ -84,33 +84,104 @@ unsigned fc_enter_float_mode(void) { return 0; }
 void fc_leave_float_mode(unsigned mode) { (void)mode; }
 #endif
 
+/* Tasks that nobody has taken yet, [begin, end) in one word, on a cache line of its own. */
+typedef struct task_range {
+    _Alignas(64) _Atomic uint64_t left;
+} task_range;
+
+enum { RANGES = 128 };           /* threads of a call at most */
+enum { TASKS_AT_ONCE = 1 << 30 }; /* a half of a word each, and their sum */
+
 typedef struct shared_work {
-    _Atomic int64_t next;
-    int64_t tasks;
+    task_range ranges[RANGES];
+    atomic_int members; /* those who came, each with the range of its number */
+    int most;
+    int64_t first; /* the task that the ranges call 0 */
     size_t scratch_bytes;
     fc_task_fn *fn;
     void *context;
 } shared_work;
 
+static uint64_t range_of(uint32_t begin, uint32_t end) { return (uint64_t)begin << 32 | end; }
+static uint32_t range_begin(uint64_t range) { return (uint32_t)(range >> 32); }
+static uint32_t range_end(uint64_t range) { return (uint32_t)range; }
+static uint32_t range_count(uint64_t range) { return range_end(range) - range_begin(range); }
+
+/* The first task of a range, or -1. */
+static int64_t take_first(task_range *range) {
+    uint64_t left = atomic_load(&range->left);
+    while (range_count(left) > 0)
+        if (atomic_compare_exchange_weak(&range->left, &left, range_of(range_begin(left) + 1, range_end(left))))
+            return range_begin(left);
+    return -1;
+}
+
+/* Moves the latter half of the longest range, or its only task, to `own`, which is empty and which nobody else fills.
+ * A range in the middle of such a move is seen by none: whoever comes then leaves its tasks to those who have them. */
+static bool take_half(shared_work *shared, task_range *own) {
+    for (;;) {
+        task_range *longest = NULL;
+        uint64_t left = 0;
+        for (int i = 0; i < shared->most; i++) {
+            uint64_t seen = atomic_load(&shared->ranges[i].left);
+            if (range_count(seen) > range_count(left))
+                longest = &shared->ranges[i], left = seen;
+        }
+        if (longest == NULL)
+            return false;
+        uint32_t middle = range_begin(left) + range_count(left) / 2;
+        if (!atomic_compare_exchange_strong(&longest->left, &left, range_of(range_begin(left), middle)))
+            continue;
+        atomic_store(&own->left, range_of(middle, range_end(left)));
+        return true;
+    }
+}
+
 static void work(void *context) {
     shared_work *shared = context;
-    unsigned mode = fc_enter_float_mode();
     void *scratch = fc_workspace(shared->scratch_bytes);
-    int64_t task;
-    while (scratch != NULL && (task = atomic_fetch_add(&shared->next, 1)) < shared->tasks)
-        shared->fn(shared->context, task, scratch);
+    if (scratch == NULL)
+        return;
+    unsigned mode = fc_enter_float_mode();
+    task_range *own = &shared->ranges[atomic_fetch_add(&shared->members, 1)];
+    int64_t task, before = -1;
+    do
+        while ((task = take_first(own)) >= 0) {
+            task += shared->first;
+            shared->fn(shared->context, task, before, scratch);
+            before = task;
+        }
+    while (take_half(shared, own));
     fc_leave_float_mode(mode);
 }
 
-fc_status fc_parallel_for(int64_t tasks, int threads, size_t scratch_bytes, fc_task_fn *fn, void *context) {
-    shared_work shared = {.tasks = tasks, .scratch_bytes = scratch_bytes, .fn = fn, .context = context};
-    if (tasks < threads)
-        threads = (int)tasks;
-    if (threads > 1)
-        fc_workers_run(threads - 1, work, &shared);
+/* Whether all tasks were run: at most TASKS_AT_ONCE from `first` on. */
+static bool run_tasks(shared_work *shared, int64_t first, int64_t tasks, int threads) {
+    shared->first = first;
+    shared->most = tasks < threads ? (int)tasks : threads;
+    atomic_store(&shared->members, 0);
+    for (int i = 0; i < shared->most; i++)
+        atomic_store(&shared->ranges[i].left, i == 0 ? range_of(0, (uint32_t)tasks) : 0);
+    if (shared->most > 1)
+        fc_workers_run(shared->most - 1, work, shared);
     else
-        work(&shared);
-    if (atomic_load(&shared.next) < tasks) /* no thread at all had scratch */
-        return fc_fail(FC_OUT_OF_MEMORY, "no memory for %zu bytes of scratch per thread", scratch_bytes);
+        work(shared);
+    for (int i = 0; i < shared->most; i++)
+        if (range_count(atomic_load(&shared->ranges[i].left)) > 0) /* no thread at all had scratch */
+            return false;
+    return true;
+}
+
+fc_status fc_parallel_for(int64_t tasks, int threads, size_t scratch_bytes, fc_task_fn *fn, void *context) {
+    shared_work shared;
+    shared.scratch_bytes = scratch_bytes;
+    shared.fn = fn;
+    shared.context = context;
+    threads = threads < RANGES ? threads : RANGES;
+    for (int64_t first = 0; first < tasks; first += TASKS_AT_ONCE) {
+        int64_t left = tasks - first;
+        if (!run_tasks(&shared, first, left < TASKS_AT_ONCE ? left : TASKS_AT_ONCE, threads))
+            return fc_fail(FC_OUT_OF_MEMORY, "no memory for %zu bytes of scratch per thread", scratch_bytes);
+    }
     return FC_OK;
 }

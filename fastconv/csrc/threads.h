@@ -5,9 +5,11 @@
 
 #include "fastconv.h"
 
-typedef void fc_task_fn(void *context, int64_t task, void *scratch);
+/* `before` is the task that this worker ran last, whose scratch is as it was left, or -1. */
+typedef void fc_task_fn(void *context, int64_t task, int64_t before, void *scratch);
 
-/* Runs task 0 .. tasks-1, each once, on at most `threads` workers that take the next task when free.
+/* Runs task 0 .. tasks-1, each once, on at most `threads` workers. A worker takes tasks in order from a range of its
+ * own, so that neighbours share what they prepare; one without tasks takes the latter half of the longest range.
  * Every worker has `scratch_bytes` of scratch and runs with denormals flushed to zero; the
  * caller's floating-point mode is restored. FC_OUT_OF_MEMORY when none got scratch. */
 fc_status fc_parallel_for(int64_t tasks, int threads, size_t scratch_bytes, fc_task_fn *fn, void *context);

@@ -21,6 +21,7 @@ LARGE = [
     Case(6, 10, (7, 9, 11), (3, 3, 3), padding=both(1, 1, 1)),
     Case(16, 24, (11, 13), (3, 3), padding=both(1, 1), operation="deform_conv", mask=True),
     Case(24, 33, (15, 17), (3, 3), padding=both(1, 1), operation="separable_conv"),
+    Case(40, 150, (9, 11), (3, 3), padding=both(1, 1)),  # few blocks of pixels, each of many rows
 ]
 LARGE += [dataclasses.replace(case, channels_last=True) for case in LARGE]
 
@@ -51,6 +52,20 @@ def results(every_row):
 def test_threads_and_repeats(every_row, results):
     for case, made, arrays, once in results:
         for threads in (1, 2, 3, 5):
+            again = driver.run(every_row, case, made, arrays, threads=threads)
+            assert np.array_equal(bits(once), bits(again)), (every_row, case, threads)
+
+
+def test_threads_with_values_that_are_not_finite(every_row):
+    """Which outputs they reach is found anew, or kept, by whoever computes a block of rows."""
+    for case in cases_of(every_row):
+        made = driver.plan(every_row, case)
+        arrays = driver.stored(every_row, case, driver.values_of(case))
+        if not np.issubdtype(arrays.x.dtype, np.floating):
+            continue
+        arrays.x.reshape(-1)[[0, arrays.x.size // 2]] = np.nan, np.inf
+        once = driver.run(every_row, case, made, arrays)
+        for threads in (2, 3):
             again = driver.run(every_row, case, made, arrays, threads=threads)
             assert np.array_equal(bits(once), bits(again)), (every_row, case, threads)
 

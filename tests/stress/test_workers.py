@@ -1,4 +1,4 @@
-"""The worker threads alone, from C, under the compiler's thread sanitizer where it has one."""
+"""The worker threads and the sharing of tasks, from C, under the compiler's thread sanitizer where it has one."""
 
 import shutil
 import subprocess
@@ -8,15 +8,23 @@ import pytest
 
 HERE = Path(__file__).parent
 CORE = HERE.parents[1] / "fastconv" / "csrc"
+INCLUDE = HERE.parents[1] / "include"
+# Each program, and the files of the core that it is made of.
+PROGRAMS = {
+    "workers": ("workers.c",),
+    "tasks": ("threads.c", "workers.c", "error.c", "workspace.c"),
+}
 COMPILER = shutil.which("cc") or shutil.which("gcc")
 
 
 @pytest.mark.skipif(COMPILER is None or not CORE.exists(), reason="needs a C compiler, the sources")
 @pytest.mark.parametrize("flags", [["-O2"], ["-O1", "-g", "-fsanitize=thread"]], ids=["", "tsan"])
-def test_every_task_runs_once(tmp_path, flags):
-    program = tmp_path / "workers"
-    sources = [str(HERE / "workers.c"), str(CORE / "workers.c")]
-    command = [COMPILER, "-std=c11", *flags, f"-I{CORE}", *sources, "-lpthread", "-o", str(program)]
+@pytest.mark.parametrize("name", PROGRAMS)
+def test_every_task_runs_once(tmp_path, name, flags):
+    program = tmp_path / name
+    sources = [str(HERE / f"{name}.c"), *(str(CORE / source) for source in PROGRAMS[name])]
+    command = [COMPILER, "-std=gnu11", *flags, f"-I{CORE}", f"-I{INCLUDE}", "-DFC_OPENMP=0",
+               *sources, "-lpthread", "-o", str(program)]
     built = subprocess.run(command, capture_output=True, text=True, check=False)
     if built.returncode and "-fsanitize=thread" in flags:
         pytest.skip("the compiler has no thread sanitizer")

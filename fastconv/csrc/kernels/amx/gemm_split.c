@@ -41,7 +41,7 @@ static double pack_cycles(const fc_part *part, double pixel_tiles, double tiles)
     int64_t rows = part->block[SPLIT_HEIGHT], read = split_row_slots(part, rows).count;
     double again = (double)read / (double)(rows * part->axis[1].stride);
     double pieces = 1 + (double)TILE_SIDE / (double)larger(part->axis[2].out, 1);
-    split += part->axis[2].stride == 1 ? 0 : part->problem.x_channels_last ? 20 : 80;
+    split += part->axis[2].stride == 1 ? 0 : part->problem.x_channels_last ? 20 : part->axis[2].kernel == 1 ? 160 : 80;
     return ROW_WAITS * (pair_vectors * again * split + pixel_tiles * tiles * TILE_PAIRS * parts * (0.8 + 2 * pieces));
 }
 
@@ -67,9 +67,9 @@ static FC_COLD double seconds(const fc_part *part, const fc_machine *machine) {
     double store = row_tiles * pixel_tiles * TILE_SIDE * (part->problem.out_channels_last ? 16 : 10);
     double sums = row_tiles * pixel_tiles * (double)(split_chunks(part) - 1) * 50;
     double cycles = pack_cycles(&shaped, pixel_tiles, tiles) + store + sums;
-    /* Splitting weights takes longer than the copy that cost.c counts. */
-    if (part->problem.pack_per_call)
-        cycles += 0.7 * (double)packed_bytes(part);
+    /* Gathering weights, of which one tap's are apart, takes longer than the copy that cost.c counts. */
+    if (part->problem.pack_per_call && part->taps > 1)
+        cycles += 0.15 * (double)packed_bytes(part);
     return fmax(dots, stream) + 0.3 * fmin(dots, stream) + 2 * cycles / vector_rate + blocks * machine->task_seconds;
 }
 
@@ -86,56 +86,85 @@ static size_t packed_bytes(const fc_part *part) {
     return (size_t)(largest_reals(part) + tiles + part->problem.out_ch * part->reduction) * sizeof(real);
 }
 
-/* The next part of a value, as tile_split_pairs takes it; for weights that do not split, anything. */
-FC_INLINE uint16_t next_part(float *rest) {
-    uint32_t bits = (fc_float_bits(*rest) + 0x8000u) & 0xffff0000u;
-    *rest -= fc_bits_float(bits);
-    return (uint16_t)(bits >> 16);
+/* Where one row's weights of a tile's pairs lie, from its first; where there is none, 0 of a lane that the mask leaves
+ * out. */
+typedef struct pair_places {
+    int64_t even[TILE_PAIRS], odd[TILE_PAIRS];
+    lane_mask has_even, has_odd;
+    bool dense; /* one after the other, all there */
+} pair_places;
+
+/* Pairs [16 * tile, 16 * tile + 16) of a chunk of `channels` channels, in the order of split_shape.h. */
+static pair_places places_of(const fc_part *part, const int64_t *step, int64_t channels, int64_t tile) {
+    const fc_axis *axis = part->axis;
+    int64_t pairs = divide_up(channels, 2), evens = 0, odds = 0;
+    pair_places p;
+    for (int64_t k = 0; k < TILE_PAIRS; k++) {
+        int64_t pair = tile * TILE_PAIRS + k, tap = pair / pairs, c = pair % pairs * 2;
+        int64_t kw = tap % axis[2].kernel, kh = tap / axis[2].kernel % axis[1].kernel;
+        int64_t kd = tap / axis[2].kernel / axis[1].kernel;
+        bool even = tap < part->taps, odd = even && c + 1 < channels;
+        p.even[k] = even ? c * step[2] + kd * step[3] + kh * step[4] + kw * step[5] : 0;
+        p.odd[k] = odd ? p.even[k] + step[2] : 0;
+        evens |= (int64_t)even << k;
+        odds |= (int64_t)odd << k;
+    }
+    p.has_even = (lane_mask)evens;
+    p.has_odd = (lane_mask)odds;
+    p.dense = part->taps == 1 && step[2] == 1 && odds == (1 << TILE_PAIRS) - 1;
+    return p;
 }
 
-/* One tile of 16 output channels, all of the reduction. `from` points at the first; packed memory is zero. */
-static void pack_row_tile(const fc_part *part, const real *from, const int64_t *step, int64_t rows, real *to) {
-    const fc_axis *axis = part->axis;
+static vec gather(const real *from, const int64_t *at, lane_mask lanes) {
+    __m512i low = _mm512_loadu_si512(at), high = _mm512_loadu_si512(at + VL / 2);
+    __m256 first = _mm512_mask_i64gather_ps(_mm256_setzero_ps(), (__mmask8)lanes, low, from, sizeof(real));
+    __m256 second = _mm512_mask_i64gather_ps(_mm256_setzero_ps(), (__mmask8)(lanes >> VL / 2), high, from, sizeof(real));
+    return _mm512_insertf32x8(_mm512_castps256_ps512(first), second, 1);
+}
+
+/* One tile of 16 output channels, all of the reduction; `from` points at the first. Returns `seen` and what it saw. */
+static tile_magnitude pack_row_tile(const fc_part *part, const real *from, const int64_t *step, int64_t rows, real *to,
+                                    tile_magnitude seen) {
+    const __m512i evens = _mm512_setr_epi32(0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30);
+    const __m512i odds = _mm512_add_epi32(evens, _mm512_set1_epi32(1));
     int parts = split_parts(part);
     int64_t chunk = split_chunk_channels(part), in_ch = part->group_in_ch;
     for (int64_t begin = 0; begin < in_ch; begin += chunk) {
-        int64_t channels = smaller(chunk, in_ch - begin), pairs = divide_up(channels, 2);
-        for (int64_t tap = 0; tap < part->taps; tap++) {
-            int64_t kw = tap % axis[2].kernel, kh = tap / axis[2].kernel % axis[1].kernel;
-            int64_t kd = tap / axis[2].kernel / axis[1].kernel;
-            for (int64_t c = 0; c < channels; c++) {
-                const real *weight = from + (begin + c) * step[2] + kd * step[3] + kh * step[4] + kw * step[5];
-                int64_t pair = tap * pairs + c / 2;
-                uint16_t *tile = (uint16_t *)(to + pair / TILE_PAIRS * parts * TILE_DWORDS);
-                for (int64_t row = 0; row < rows; row++) {
-                    float rest = weight[row * step[1]];
-                    for (int p = 0; p < parts; p++)
-                        tile[((p * TILE_SIDE + row) * TILE_PAIRS + pair % TILE_PAIRS) * 2 + c % 2] = next_part(&rest);
+        int64_t channels = smaller(chunk, in_ch - begin), tiles = split_tiles(part, channels);
+        for (int64_t tile = 0; tile < tiles; tile++, to += parts * TILE_DWORDS) {
+            pair_places p = places_of(part, step, channels, tile);
+            for (int64_t row = 0; row < TILE_SIDE; row++) {
+                const real *weight = from + row * step[1] + begin * step[2];
+                vec even = v_zero(), odd = v_zero();
+                if (row < rows && p.dense) {
+                    vec low = v_load(weight + p.even[0]), high = v_load(weight + p.even[0] + VL);
+                    even = _mm512_permutex2var_ps(low, evens, high);
+                    odd = _mm512_permutex2var_ps(low, odds, high);
+                } else if (row < rows) {
+                    even = gather(weight, p.even, p.has_even);
+                    odd = gather(weight, p.odd, p.has_odd);
                 }
+                seen = tile_see(tile_see(seen, even), odd);
+                tile_split_pairs(even, odd, parts, to + row * TILE_PAIRS, TILE_DWORDS);
             }
         }
-        to += split_tiles(part, channels) * parts * TILE_DWORDS;
     }
+    return seen;
 }
 
 static void pack(const fc_part *part, const fc_weight_view *weight, const fc_weight_view *pointwise, void *packed) {
     (void)pointwise;
     int64_t row_reals = row_tile_reals(part), out_ch = part->group_out_ch;
     real *largest = packed, *tiles = largest + largest_reals(part);
-    real *plain = tiles + part->problem.groups * group_reals(part);
-    memset(packed, 0, packed_bytes(part)); /* tails of tiles */
-    fc_gemm_pack(part, weight, part->axis, part->group_in_ch, plain);
+    memset(largest, 0, (size_t)largest_reals(part) * sizeof(real));
+    fc_gemm_pack(part, weight, part->axis, part->group_in_ch, tiles + part->problem.groups * group_reals(part));
     for (int64_t g = 0; g < part->problem.groups; g++) {
         const real *group = (const real *)weight->data + g * weight->stride[0];
+        tile_magnitude most = tile_no_magnitude();
         for (int64_t row = 0; row < out_ch; row += TILE_SIDE, tiles += row_reals)
-            pack_row_tile(part, group + row * weight->stride[1], weight->stride, smaller(TILE_SIDE, out_ch - row),
-                          tiles);
-        uint32_t most = 0; /* as tile_magnitude: NaN is above infinity */
-        for (int64_t i = 0; i < out_ch * part->reduction; i++) {
-            uint32_t bits = fc_float_bits(*plain++) & 0x7fffffffu;
-            most = bits > most ? bits : most;
-        }
-        largest[g] = fc_bits_float(most);
+            most = pack_row_tile(part, group + row * weight->stride[1], weight->stride, smaller(TILE_SIDE, out_ch - row),
+                                 tiles, most);
+        largest[g] = tile_largest(most);
     }
 }
 
@@ -285,8 +314,11 @@ static void run_tiles(const fc_call *call, const task_place *t, const real *a, c
                 ahead->write = lines_of_out(call, t, row, at);
                 ahead->writes = split_share(&ahead->write, calls);
             }
-            split_operand left = {a + row / TILE_SIDE * row_step, row_step};
-            split_operand right = {b + (at - pixel) / TILE_SIDE * pixel_reals, pixel_reals};
+            bool last = at + SPLIT_SUMS_STEP >= stop;
+            split_operand left = {a + row / TILE_SIDE * row_step, row_step, NULL};
+            split_operand right = {b + (at - pixel) / TILE_SIDE * pixel_reals, pixel_reals, NULL};
+            left.next = last ? left.at + SPLIT_ROWS / TILE_SIDE * row_step : left.at;
+            right.next = last ? b : right.at + SPLIT_SUMS_STEP / TILE_SIDE * pixel_reals;
             split_sums block = {sums, SPLIT_SUMS_STEP, TILE_SIDE, TILE_SIDE * SPLIT_SUMS_STEP};
             split_multiply(parts, t->row_end - row > TILE_SIDE, stop - at > TILE_SIDE, tiles, left, right, block,
                            begin > 0, ahead);

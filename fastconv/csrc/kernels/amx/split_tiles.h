@@ -58,10 +58,12 @@ FC_INLINE int64_t split_share(const split_lines *l, int64_t calls) {
     return divide_up(l->rows * l->row_lines, larger(calls, 1));
 }
 
-/* Tiles of one operand, all parts of a step side by side; `step` reals on, those of the block's second tile. */
+/* Tiles of one operand, all parts of a step side by side; `step` reals on, those of the block's second tile. `next` is
+ * where the block after this one begins. */
 typedef struct split_operand {
     const real *at;
     int64_t step;
+    const real *next;
 } split_operand;
 
 /* Where the sums lie: reals from one of a tile's rows to the next, from a tile to the one on its right and below. */
@@ -69,6 +71,12 @@ typedef struct split_sums {
     real *at;
     int64_t row, right, below;
 } split_sums;
+
+/* Half a tile into L1. */
+FC_INLINE void split_ask(const real *half) {
+    _Pragma("GCC unroll 8") for (int line = 0; line < TILE_SIDE / 2; line++)
+        __builtin_prefetch(half + line * TILE_SIDE);
+}
 
 /* Tiles: 0 to 3 the sums, row by row; 4, 5 the left operand; 6, 7 the right one. `high`, `wide`: whether the left, the
  * right one has a second tile. */
@@ -84,17 +92,27 @@ typedef struct split_sums {
         if (wide) \
             tile_load(7, b + right.step + (part) * TILE_DWORDS, 64); \
     } while (0)
-#define SPLIT_PRODUCTS \
+/* Products of the tiles at hand; between them the same part of the next tile of the reduction is asked for into L1,
+ * `from` it, `second` of them, `step` apart: a load that waits for L2 otherwise holds up the products behind it, which
+ * costs a third of them while a sibling thread has half of the core's queues. */
+#define SPLIT_PRODUCTS(from, second, step) \
     do { \
+        const real *asked = (from), *other = (second) ? asked + (step) : asked; \
         tile_dot(0, 4, 6); \
+        split_ask(asked); \
         if (wide) \
             tile_dot(1, 4, 7); \
+        split_ask(asked + TILE_DWORDS / 2); \
         if (high) \
             tile_dot(2, 5, 6); \
+        split_ask(other); \
         if (high && wide) \
             tile_dot(3, 5, 7); \
+        split_ask(other + TILE_DWORDS / 2); \
         split_look_ahead(ahead); \
     } while (0)
+#define SPLIT_PRODUCTS_LEFT(part) SPLIT_PRODUCTS(next_a + (part) * TILE_DWORDS, high, left.step)
+#define SPLIT_PRODUCTS_RIGHT(part) SPLIT_PRODUCTS(next_b + (part) * TILE_DWORDS, wide, right.step)
 
 /* sums += the products of `tiles` tiles of the reduction; from zero unless `add`. */
 FC_INLINE void split_multiply_block(int parts, const bool high, const bool wide, int64_t tiles,
@@ -118,28 +136,34 @@ FC_INLINE void split_multiply_block(int parts, const bool high, const bool wide,
         tile_zero(3);
     }
     for (int64_t k = 0; k < tiles; k++, a += parts * TILE_DWORDS, b += parts * TILE_DWORDS) {
+        const real *next_a = k + 1 < tiles ? a + parts * TILE_DWORDS : left.next;
+        const real *next_b = k + 1 < tiles ? b + parts * TILE_DWORDS : right.next;
         SPLIT_LEFT(0);
+        if (parts < 3) {
+            split_ask(next_a);
+            split_ask(next_a + TILE_DWORDS / 2);
+        }
         if (parts >= 3) {
             SPLIT_RIGHT(2);
-            SPLIT_PRODUCTS;
+            SPLIT_PRODUCTS_LEFT(0);
         }
         if (parts >= 2) {
             SPLIT_RIGHT(1);
-            SPLIT_PRODUCTS;
+            SPLIT_PRODUCTS_RIGHT(parts - 1);
             SPLIT_LEFT(1);
         }
         if (parts >= 3)
-            SPLIT_PRODUCTS;
+            SPLIT_PRODUCTS_RIGHT(1);
         SPLIT_RIGHT(0);
         if (parts >= 2)
-            SPLIT_PRODUCTS;
+            SPLIT_PRODUCTS_LEFT(1);
         if (parts >= 3) {
             SPLIT_LEFT(2);
-            SPLIT_PRODUCTS;
+            SPLIT_PRODUCTS_LEFT(2);
         }
         if (parts >= 2)
             SPLIT_LEFT(0);
-        SPLIT_PRODUCTS;
+        SPLIT_PRODUCTS_RIGHT(0);
     }
     tile_store(0, sums.at, row_bytes);
     if (wide)

@@ -16,6 +16,7 @@
 #ifndef FC_WINOGRAD_SPLIT_H
 #define FC_WINOGRAD_SPLIT_H
 
+#include "before.h"
 #include "kernels/amx/winograd_split_output.h"
 #include "kernels/amx/winograd_split_products.h"
 #include "kernels/winograd/weights.h"
@@ -174,14 +175,14 @@ static void pack(const fc_part *part, const fc_weight_view *weight, const fc_wei
     }
 }
 
-/* grid: panels of lanes, ranges of output channels, output channels of a range */
+/* grid: panels of lanes, ranges of output channels, output channels of a range. Ranges of a panel are neighbours, and a
+ * worker that goes from one to the next keeps the inputs. */
 static int64_t partition(const fc_part *part, int threads, int64_t grid[4]) {
     shape s = shape_of(part);
     grid[0] = panels_of(part, &s);
     int64_t outer = part->problem.batch * part->problem.groups * grid[0];
-    int64_t wanted = threads > 1 ? 2 * (int64_t)threads : 1;
-    /* Every range transforms the inputs for itself: not below 64 channels. */
-    int64_t ranges = smaller(divide_up(wanted, larger(outer, 1)), divide_up(part->group_out_ch, 64));
+    int64_t wanted = threads > 1 ? 4 * (int64_t)threads : 1, least = part->block[WEIGHTS_STREAM] ? 64 : 32;
+    int64_t ranges = smaller(divide_up(wanted, larger(outer, 1)), divide_up(part->group_out_ch, least));
     ranges = larger(ranges, divide_up(part->group_out_ch, ROWS_MOST));
     grid[2] = round_up(divide_up(part->group_out_ch, ranges), 2 * TILE_SIDE);
     grid[1] = divide_up(part->group_out_ch, grid[2]);
@@ -208,9 +209,11 @@ static void run(const fc_call *call, int64_t task, void *scratch) {
     const int64_t *grid = call->grid;
     shape s = shape_of(part);
     split_layout l = split_layout_of(part, &s);
-    int64_t panel = task % grid[0], range = task / grid[0] % grid[1];
-    int64_t group = task / grid[0] / grid[1] % part->problem.groups;
-    int64_t n = task / grid[0] / grid[1] / part->problem.groups;
+    int64_t range = task % grid[1], panel = task / grid[1] % grid[0];
+    int64_t group = task / grid[1] / grid[0] % part->problem.groups;
+    int64_t n = task / grid[1] / grid[0] / part->problem.groups;
+    int64_t before = fc_task_before(scratch);
+    bool kept = before >= 0 && before / grid[1] == task / grid[1] && part->block[SPAN_TILES] >= step_tiles(&s);
     int64_t first = panel * lane_tiles(&s) / grid[0], last = (panel + 1) * lane_tiles(&s) / grid[0];
     int64_t lanes = smaller(last * TILE_SIDE, s.tiles) - first * TILE_SIDE;
     const fc_tensor *x = &call->tensors.x;
@@ -219,7 +222,8 @@ static void run(const fc_call *call, int64_t task, void *scratch) {
     in.segments = (segment *)(in.scratch + l.segments);
     in.segment_count = cut_segments(&s, first * TILE_SIDE, lanes, in.segments);
     memset(in.scratch + l.zeros, 0, (size_t)round_up(s.channels, STEP_CHANNELS) * sizeof(real));
-    memset(in.scratch + l.seen, 0, (size_t)(lanes * VL) * sizeof(real));
+    if (!kept)
+        memset(in.scratch + l.seen, 0, (size_t)(lanes * VL) * sizeof(real));
     const real *largest = call->packed, *tiles = largest + largest_reals(part);
     const real *given = tiles + part->problem.groups * group_reals(part, &s);
     int64_t row = range * grid[2], row_end = smaller(row + grid[2], part->group_out_ch);
@@ -228,7 +232,8 @@ static void run(const fc_call *call, int64_t task, void *scratch) {
                               .lane_tiles = last - first, .scratch = scratch};
     for (int64_t begin = 0, end; begin < step_tiles(&s); begin = end) {
         end = smaller(begin + part->block[SPAN_TILES], step_tiles(&s));
-        split_inputs(&in, begin, end);
+        if (!kept)
+            split_inputs(&in, begin, end);
         multiply_span(&products, begin, end);
     }
     judge_lanes(lanes, largest[group], in.scratch + l.seen, in.scratch + l.bad);

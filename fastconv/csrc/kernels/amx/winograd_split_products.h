@@ -36,7 +36,13 @@ static void multiply_steps(const split_product *job, int64_t product, int64_t be
             ahead.reads = split_share(&ahead.read, blocks * tiles * split_calls(parts));
         }
         for (int64_t lane = 0; lane < job->lane_tiles; lane += 2) {
-            split_operand left = {a + lane * l->tile_stride, l->tile_stride}, right = {b, row_reals};
+            bool last = lane + 2 >= job->lane_tiles;
+            split_operand left = {a + lane * l->tile_stride, l->tile_stride, NULL}, right = {b, row_reals, b};
+            left.next = last ? a : left.at + 2 * l->tile_stride;
+            if (last) /* of the next rows, or product */
+                right.next = b + 2 * row_reals;
+            if (last && row + 2 >= job->row_end)
+                left.next = a + l->product_stride;
             split_sums block = {sums + lane * TILE_DWORDS, TILE_SIDE, l->row_stride, TILE_DWORDS};
             split_multiply(parts, job->lane_tiles - lane > 1, job->row_end - row > 1, tiles, left, right, block, add,
                            &ahead);

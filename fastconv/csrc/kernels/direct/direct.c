@@ -257,13 +257,16 @@ static pixel_block block_of(const fc_call *call, int64_t task) {
     int64_t lanes = round_up(part->group_out_ch, VL);
     int64_t lane_blocks = divide_up(lanes, grid[2]), column_blocks = divide_up(part->axis[2].out, grid[1]);
     int64_t row_blocks = divide_up(part->axis[1].out, grid[0]);
+    int64_t pixel_blocks = grid[3] / lane_blocks;
     pixel_block b;
     int64_t rest = task % grid[3], outer = task / grid[3];
     b.group = outer % part->problem.groups;
     b.n = outer / part->problem.groups;
-    b.lane_begin = rest % lane_blocks * grid[2];
+    /* Of weights and x, the larger is gone through once: a worker's tasks follow one another. */
+    bool lanes_first = part->taps * lanes > part->in_pixels;
+    b.lane_begin = (lanes_first ? rest / pixel_blocks : rest % lane_blocks) * grid[2];
     b.lane_end = smaller(b.lane_begin + grid[2], lanes);
-    rest /= lane_blocks;
+    rest = lanes_first ? rest % pixel_blocks : rest / lane_blocks;
     b.column = rest % column_blocks * grid[1];
     b.columns = smaller(grid[1], part->axis[2].out - b.column);
     rest /= column_blocks;

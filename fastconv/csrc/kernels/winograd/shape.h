@@ -27,6 +27,7 @@
 
 enum { SPAN = 0, ROW_BLOCK = 1 }; /* of part->block */
 enum { CHUNK_STEPS = 32 };
+enum { TASK_ROWS = 32 };          /* of a task at least, where there are few panels for the threads */
 enum { HALO = TAPS - 1 };         /* pixels a window reaches past its tile */
 enum { COPIES = (WINDOW + OUT_TILE - 1) / OUT_TILE }; /* tiles that a window touches */
 enum { MOST_REST = VL / 2 };      /* tiles multiplied one by one */

@@ -16,6 +16,7 @@
 #ifndef FC_WINOGRAD_H
 #define FC_WINOGRAD_H
 
+#include "before.h"
 #include "kernels/winograd/few.h"
 #include "kernels/winograd/limits.h"
 #include "kernels/winograd/output.h"
@@ -130,14 +131,14 @@ static void pack(const fc_part *part, const fc_weight_view *weight, const fc_wei
     }
 }
 
-/* grid: panels of tiles, blocks of rows, rows per task */
+/* grid: panels of tiles, blocks of rows, rows per task. Blocks of a panel are neighbours, and a worker that goes from
+ * one to the next keeps the transformed inputs. */
 static int64_t partition(const fc_part *part, int threads, int64_t grid[4]) {
     shape s = shape_of(part);
     grid[0] = s.panels;
     int64_t outer = part->problem.batch * part->problem.groups * s.panels;
     int64_t wanted = threads > 1 ? 4 * (int64_t)threads : 1;
-    /* Every block of rows transforms the inputs for itself: not below 64 rows. */
-    int64_t blocks = smaller(divide_up(wanted, outer > 0 ? outer : 1), divide_up(part->group_out_ch, 64));
+    int64_t blocks = smaller(divide_up(wanted, outer > 0 ? outer : 1), divide_up(part->group_out_ch, TASK_ROWS));
     grid[2] = round_up(divide_up(part->group_out_ch, blocks), PANEL_ROWS);
     grid[1] = divide_up(part->group_out_ch, grid[2]);
     return outer * grid[1];
@@ -226,9 +227,9 @@ static void run(const fc_call *call, int64_t task, void *scratch) {
     const int64_t *grid = call->grid;
     shape s = shape_of(part);
     layout l = layout_of(part, &s);
-    int64_t panel = task % grid[0], row_task = task / grid[0] % grid[1];
-    int64_t group = task / grid[0] / grid[1] % part->problem.groups;
-    int64_t n = task / grid[0] / grid[1] / part->problem.groups;
+    int64_t row_task = task % grid[1], panel = task / grid[1] % grid[0];
+    int64_t group = task / grid[1] / grid[0] % part->problem.groups;
+    int64_t n = task / grid[1] / grid[0] / part->problem.groups;
     int64_t first = panel * s.vectors / s.panels, last = (panel + 1) * s.vectors / s.panels;
     int64_t rest = panel == s.panels - 1 ? s.rest : 0;
     int64_t count = smaller(last * VL, s.tiles) - first * VL + rest;
@@ -249,7 +250,10 @@ static void run(const fc_call *call, int64_t task, void *scratch) {
     job.multiply = (multiply_job){&s, &l, scratch, 0, last - first, rest, in->lanes};
     job.out = (output_job){in, call, job.given, n, group, count, fc_bounds_of(&part->problem), false};
     job.out.quick = job.out.bounds.only && call->tensors.residual.data == NULL;
-    int64_t row_last = smaller((row_task + 1) * grid[2], part->group_out_ch), ready = -1;
+    int64_t row_last = smaller((row_task + 1) * grid[2], part->group_out_ch);
+    int64_t before = fc_task_before(scratch);
+    bool kept = before >= 0 && before / grid[1] == task / grid[1] && part->block[SPAN] == s.steps;
+    int64_t ready = kept ? 0 : -1;
     for (int64_t row = row_task * grid[2]; row < row_last; row += part->block[ROW_BLOCK])
         run_rows(&job, row, smaller(row + part->block[ROW_BLOCK], row_last), &ready);
 }
