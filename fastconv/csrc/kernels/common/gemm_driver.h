@@ -254,6 +254,21 @@ FC_INLINE void fc_fetch_out(const fc_panel *panel, int64_t rows, int64_t channel
     }
 }
 
+/* Asks for what the tile after that of panel `p` and channels [row, row + rows) stores; the sweep's first tile asks for
+ * its own, too. */
+FC_INLINE void fc_fetch_next(const fc_gemm_block *block, const fc_sweep *sweep, int64_t p, int64_t row, int64_t rows) {
+    int64_t first = block->group * block->call->part->group_out_ch, step = block->end.out_step;
+    if (p == sweep->begin && row == block->row_begin)
+        fc_fetch_out(&block->panel[p], rows, first + row, step);
+    if (++p == sweep->end) {
+        p = sweep->begin;
+        row += rows;
+        rows = fc_panel_rows(block->row_end - row);
+    }
+    if (row < block->row_end && block->panel[p].out)
+        fc_fetch_out(&block->panel[p], rows, first + row, step);
+}
+
 /* Asks for `count` of the runs, into L2: L1 is full of the sweep at work. */
 FC_INLINE void fc_fetch_ahead(fc_ahead *ahead, int64_t count) {
     for (count = smaller(count, ahead->count), ahead->count -= count; count > 0; count--, ahead->from += ahead->step)
@@ -279,7 +294,7 @@ static __attribute__((unused)) void fc_sweep_panels(const fc_gemm_block *block, 
         bool stores = last && panel->out;
         const fc_tile_end *end = stores ? &block->end : NULL;
         if (stores && fetches)
-            fc_fetch_out(panel, rows, channel, block->end.out_step);
+            fc_fetch_next(block, sweep, p, row, rows);
         if (unpacked)
             fc_tile_unpacked(rows, sweep->depth, weights, unpacked, panel, tile, sweep->k > 0, channel, end);
         else

@@ -351,29 +351,39 @@ static void sum_group(const chunk_taps *chunk, const group_sums *group) {
         }
 }
 
-/* One chunk's products for a block of lanes. `store`: the last chunk, the sums go to out. */
-static void run_lanes(const fc_call *call, const pixel_block *b, const chunk_taps *chunk, int64_t lane, int64_t lanes,
-                      const real *weights, real *sums, bool one_chunk, bool add, bool store) {
-    store_group group = store_group_of(b->rows, b->columns);
-    for (int64_t row = 0; row < b->rows; row += group.rows)
-        for (int64_t column = 0; column < b->columns; column += group.columns) {
-            int64_t rows = smaller(group.rows, b->rows - row), columns = smaller(group.columns, b->columns - column);
-            int64_t sums_row = (one_chunk ? columns : b->columns) * lanes;
-            real *to = one_chunk ? sums : sums + row * sums_row + column * lanes;
-            finished f = {.n = b->n, .channel = b->group * call->part->group_out_ch + lane,
-                          .count = smaller(lanes, call->part->group_out_ch - lane),
-                          .first = {b->depth, b->row + row, b->column + column},
-                          .rows = rows, .columns = columns, .lanes = lanes, .sums_row = sums_row, .sums = to};
-            store_to out = {.problem = NULL};
-            if (store) {
-                out = store_to_of(call, &f);
-                out.fetch = call->part->block[FETCHES];
-            }
-            group_sums sum = {row, rows, column, columns, lanes / VL, weights, to, sums_row, add, &out};
-            sum_group(chunk, &sum);
-            if (store && !out.from_tile)
-                store_finished(call, &out, &f);
-        }
+/* One chunk's products for a block of lanes. */
+typedef struct lane_job {
+    const fc_call *call;
+    const pixel_block *b;
+    const chunk_taps *chunk;
+    int64_t lane, lanes;
+    const real *weights;
+    real *sums;           /* of the block of lanes: of all pixels, or with one chunk of a group */
+    bool one_chunk, add;
+    bool store;           /* the last chunk: the sums go to out */
+} lane_job;
+
+/* The group of pixels from (row, column) of the block on. */
+static void run_group(const lane_job *job, store_group group, int64_t row, int64_t column) {
+    const pixel_block *b = job->b;
+    const fc_part *part = job->call->part;
+    int64_t rows = smaller(group.rows, b->rows - row), columns = smaller(group.columns, b->columns - column);
+    int64_t sums_row = (job->one_chunk ? columns : b->columns) * job->lanes;
+    real *to = job->one_chunk ? job->sums : job->sums + row * sums_row + column * job->lanes;
+    finished f = {.n = b->n, .channel = b->group * part->group_out_ch + job->lane,
+                  .count = smaller(job->lanes, part->group_out_ch - job->lane),
+                  .first = {b->depth, b->row + row, b->column + column},
+                  .rows = rows, .columns = columns, .lanes = job->lanes, .sums_row = sums_row, .sums = to};
+    store_to out = {.problem = NULL};
+    if (job->store) {
+        out = store_to_of(job->call, &f);
+        if (part->block[FETCHES])
+            out.fetching = job->chunk->length <= STREAM_STEPS ? FETCH_BY_STEPS : FETCH_AT_ONCE;
+    }
+    group_sums sum = {row, rows, column, columns, job->lanes / VL, job->weights, to, sums_row, job->add, &out};
+    sum_group(job->chunk, &sum);
+    if (job->store && !out.from_tile)
+        store_finished(job->call, &out, &f);
 }
 
 /* Products of the chunk of input channels from `channel` on: from x in place or from the window, loaded here. */
@@ -418,14 +428,26 @@ static void run(const fc_call *call, int64_t task, void *scratch) {
     bool one_chunk = chunk_size >= in_ch;
     const real *weights =
         (const real *)call->packed + b.group * round_up(part->group_out_ch, VL) * part->reduction;
+    store_group group = store_group_of(b.rows, b.columns);
+    bool by_pixels = one_chunk && part->block[FETCHES] && call->tensors.out.stride[1] == 1;
+    if (by_pixels)
+        group.columns = smaller(group.columns, STREAM_PIXELS);
     for (int64_t channel = 0; channel < in_ch; channel += chunk_size) {
         chunk_taps chunk = load_chunk(call, &b, channel, scratch, &map);
-        for (int64_t lane = b.lane_begin, lanes; lane < b.lane_end; lane += lanes) {
-            lanes = smaller(BLOCK_LANES, b.lane_end - lane);
-            real *block = sums + (one_chunk ? 0 : (lane - b.lane_begin) * b.rows * b.columns);
-            run_lanes(call, &b, &chunk, lane, lanes, weights + lane * part->reduction + channel * part->taps * lanes,
-                      block, one_chunk, channel > 0, channel + chunk_size >= in_ch);
-        }
+        lane_job job = {.call = call, .b = &b, .chunk = &chunk, .one_chunk = one_chunk, .add = channel > 0,
+                        .store = channel + chunk_size >= in_ch, .sums = sums};
+        int64_t groups = divide_up(b.rows, group.rows) * divide_up(b.columns, group.columns);
+        for (int64_t outer = 0; outer < (by_pixels ? groups : 1); outer++)
+            for (job.lane = b.lane_begin; job.lane < b.lane_end; job.lane += job.lanes) {
+                job.lanes = smaller(BLOCK_LANES, b.lane_end - job.lane);
+                job.weights = weights + job.lane * part->reduction + channel * part->taps * job.lanes;
+                if (!one_chunk)
+                    job.sums = sums + (job.lane - b.lane_begin) * b.rows * b.columns;
+                for (int64_t i = by_pixels ? outer : 0; i < (by_pixels ? outer + 1 : groups); i++) {
+                    int64_t across = divide_up(b.columns, group.columns);
+                    run_group(&job, group, i / across * group.rows, i % across * group.columns);
+                }
+            }
     }
 }
 

@@ -191,7 +191,7 @@ static void sum_tile(const chunk_taps *chunk, const tile_pixels *at, int64_t vec
                     .tap_count = chunk->count, .tap_length = chunk->length, .column = at->column[0],
                     .sums = sums, .sums_step = sums_step, .mode = add ? SUMS_ADD : SUMS_SET, .to = *to};
     bool inside = true;
-    if (to->out != NULL && to->fetch)
+    if (to->fetching == FETCH_AT_ONCE)
         tile_fetch(at->runs, at->pixels, vecs, to);
     for (int64_t r = 0; r < at->runs; r++) {
         job.place[r] = at->row[r] * chunk->row_step + at->column[r] * chunk->pixel_step;
@@ -216,7 +216,7 @@ static void sum_tile(const chunk_taps *chunk, const tile_pixels *at, int64_t vec
     job.sums = chains;
     job.sums_step = run_sums;
     job.mode = SUMS_CONTINUE;
-    job.to.out = NULL;
+    job.to = (tile_out){.out = NULL};
     for (int64_t i = 0, next; i < count; i = next) {
         tile_part part = part_inside(at, &chunk->selected[i]);
         next = span_end(chunk->selected, count, at, i + 1, &part);
