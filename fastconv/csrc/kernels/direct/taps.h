@@ -183,14 +183,21 @@ static void sum_part(const tile_job *whole, const tile_pixels *at, const tile_pa
     }
 }
 
+/* A tile of all runs of taps; its place and out are still to be set. */
+static tile_job tile_job_of(const chunk_taps *chunk, const real *weights, real *sums, int64_t sums_step, bool add) {
+    return (tile_job){.x = chunk->x, .weights = weights, .pixel_step = chunk->pixel_step, .taps = chunk->run,
+                      .tap_count = chunk->count, .tap_length = chunk->length, .sums = sums, .sums_step = sums_step,
+                      .mode = add ? SUMS_ADD : SUMS_SET};
+}
+
 /* Adds up one tile's products of the chunk into sums that are set or, with add, grow. They go to to->out unless it is
  * NULL. */
 static void sum_tile(const chunk_taps *chunk, const tile_pixels *at, int64_t vecs, const real *weights, real *sums,
                      int64_t sums_step, bool add, const tile_out *to) {
-    tile_job job = {.x = chunk->x, .weights = weights, .pixel_step = chunk->pixel_step, .taps = chunk->run,
-                    .tap_count = chunk->count, .tap_length = chunk->length, .column = at->column[0],
-                    .sums = sums, .sums_step = sums_step, .mode = add ? SUMS_ADD : SUMS_SET, .to = *to};
+    tile_job job = tile_job_of(chunk, weights, sums, sums_step, add);
     bool inside = true;
+    job.column = at->column[0];
+    job.to = *to;
     if (to->fetching == FETCH_AT_ONCE)
         tile_fetch(at->runs, at->pixels, vecs, to);
     for (int64_t r = 0; r < at->runs; r++) {
