@@ -27,6 +27,7 @@
 enum { BLOCK_VECS = 2, PREFETCH_STEPS = 32, LINE_VECS = 64 / sizeof(vec) };
 /* While out streams past, pixels of out asked for at each tile, how far ahead, and the longest run of taps to do so. */
 enum { STREAM_PIXELS = 8 * SEGMENT, STREAM_STEPS = 64 };
+enum { SQUARE = 16, SQUARE_STEPS = 4 };
 
 #define FC_UNROLL_TILE _Pragma("GCC unroll 16")
 
@@ -108,6 +109,28 @@ FC_INLINE void tile_tap(const int runs, const int pixels, const int vecs, const 
     }
 }
 
+/* The same for all pixels of a whole tile of SQUARE channels, with as many in the window: the places of its values are
+ * known here, so that every multiply-add is one instruction with its broadcast and pointers cost next to nothing, which
+ * counts where two threads share a core's decoders. The weights of so few channels need no asking ahead. */
+FC_INLINE void tile_tap_square(const int vecs, int64_t length, const real *p0, const real *p1, const real *weights,
+                               tile_acc acc) {
+    for (int64_t c = 0; c < length; c += SQUARE_STEPS) {
+        FC_UNROLL_TILE for (int i = 0; i < SQUARE_STEPS; i++) {
+            vec weight[BLOCK_VECS];
+            FC_UNROLL_TILE for (int v = 0; v < vecs; v++)
+                weight[v] = v_load(weights + (i * vecs + v) * VL);
+            FC_UNROLL_TILE for (int r = 0; r < 2 * SEGMENT; r++) {
+                vec value = v_set1(r < SEGMENT ? p0[r * SQUARE + i] : p1[(r - SEGMENT) * SQUARE + i]);
+                FC_UNROLL_TILE for (int v = 0; v < vecs; v++)
+                    acc[r][v] = v_fma(value, weight[v], acc[r][v]);
+            }
+        }
+        weights += SQUARE_STEPS * vecs * VL;
+        p0 += SQUARE_STEPS;
+        p1 += SQUARE_STEPS;
+    }
+}
+
 FC_INLINE void tile_finish(const int runs, const int pixels, const int vecs, const tile_out *to, tile_acc acc) {
     vec low = v_set1(to->low), high = v_set1(to->high), bias[BLOCK_VECS];
     FC_UNROLL_TILE for (int v = 0; v < vecs; v++)
@@ -158,6 +181,8 @@ FC_INLINE void tile_body(const int runs, const int pixels, const int vecs, const
             tile_tap(runs, pixels, vecs, 0, pixels - 1, length, p0, p1, step, weights, ahead, acc);
         else if (pixels > 2 && right == 2)
             tile_tap(runs, pixels, vecs, 0, pixels - 2, length, p0, p1, step, weights, ahead, acc);
+        else if (runs == 2 && pixels == SEGMENT && vecs * VL == SQUARE && step == SQUARE && length % SQUARE == 0)
+            tile_tap_square(vecs, length, p0, p1, weights, acc);
         else
             tile_tap(runs, pixels, vecs, 0, pixels, length, p0, p1, step, weights, ahead, acc);
     }
