@@ -320,21 +320,24 @@ static scratch_map scratch_of(const fc_part *part) {
 
 static size_t scratch_bytes(const fc_part *part) { return scratch_of(part).bytes; }
 
-/* The same for pixels that every run of taps counts for: what the tiles share is set once. */
-static void sum_inside(const chunk_taps *chunk, int64_t row, bool pair, int64_t column, int64_t columns,
-                       const group_sums *group) {
+/* Columns [column, column + columns) of one or two rows, in segments of nearly equal length, with the same runs of taps
+ * for every tile: what they share is set once. A row on its own gives its segments to the tile in twos. */
+static void sum_alike(const chunk_taps *chunk, const piece_taps *taps, int64_t row, bool pair, int64_t column,
+                      int64_t columns, const group_sums *group) {
     int64_t segments = divide_up(columns, SEGMENT), lanes = group->vecs * VL;
     int64_t shorter = columns / segments, long_ones = columns % segments;
     int64_t down = row - group->row, right = column - group->column;
     tile_job job = tile_job_of(chunk, group->weights, group->sums + down * group->sums_row + right * lanes,
                                group->sums_row, group->add);
+    job.taps = taps->run;
+    job.tap_count = taps->count;
     job.column = column;
     job.place[0] = row * chunk->row_step + column * chunk->pixel_step;
     job.place[1] = job.place[0] + chunk->row_step;
     job.to = tile_out_of(group->store, down, right, pair, 0);
     for (int64_t segment = 0; segment < segments;) {
         int64_t pixels = shorter + (segment < long_ones);
-        bool twin = !pair && segment + 1 < segments && (segment + 1 < long_ones || segment >= long_ones);
+        bool twin = !pair && taps->whole && segment + 1 < segments && (segment + 1 < long_ones || segment >= long_ones);
         if (!pair) {
             job.place[1] = job.place[0] + pixels * job.pixel_step;
             job.sums_step = pixels * lanes;
@@ -357,28 +360,24 @@ static void sum_inside(const chunk_taps *chunk, int64_t row, bool pair, int64_t 
     }
 }
 
-/* Columns [column, column + columns) of one or two rows, in segments of nearly equal length. A row on its own gives its
- * segments to the tile in twos, where all taps count for them. */
+/* Columns [column, column + columns) of one or two rows. */
 static void sum_piece(const chunk_taps *chunk, int64_t row, bool pair, int64_t column, int64_t columns,
                       const group_sums *group) {
-    if (row >= chunk->row_begin && row + pair < chunk->row_end && column >= chunk->column_begin &&
-        column + columns <= chunk->column_end) {
-        sum_inside(chunk, row, pair, column, columns, group);
-        return;
-    }
     int64_t segments = divide_up(columns, SEGMENT), lanes = group->vecs * VL;
     int64_t shorter = columns / segments, long_ones = columns % segments, end = column + columns;
-    for (int64_t segment = 0; column < end;) {
+    piece_taps alike = piece_taps_of(chunk, row, pair, column, columns, shorter);
+    if (alike.run) {
+        sum_alike(chunk, &alike, row, pair, column, columns, group);
+        return;
+    }
+    for (int64_t segment = 0; column < end; segment++) {
         int64_t pixels = shorter + (segment < long_ones);
-        bool twin = !pair && segment + 1 < segments && (segment + 1 < long_ones || segment >= long_ones) &&
-                    column >= chunk->column_begin && column + 2 * pixels <= chunk->column_end;
-        tile_pixels at = {pair || twin ? 2 : 1, pixels, {row, row + pair}, {column, twin ? column + pixels : column}};
+        tile_pixels at = {pair ? 2 : 1, pixels, {row, row + pair}, {column, column}};
         int64_t down = row - group->row, right = column - group->column;
         tile_out to = tile_out_of(group->store, down, right, pair, pixels);
         sum_tile(chunk, &at, group->vecs, group->weights, group->sums + down * group->sums_row + right * lanes,
                  pair ? group->sums_row : pixels * lanes, group->add, &to);
-        column += twin ? 2 * pixels : pixels;
-        segment += twin ? 2 : 1;
+        column += pixels;
     }
 }
 
