@@ -241,6 +241,8 @@ def grouped():
     yield Case(36, 36, (5, 35), (5, 3), padding=both(2, 1), groups=9, activation="relu")
     yield Case(16, 12, (9, 70), (3, 3), padding=both(1, 1), groups=4, residual=True)
     yield Case(8, 8, (3, 4, 5), (3, 3, 3), padding=both(1, 1, 1), groups=2)
+    yield Case(32, 32, (14, 14), (3, 3), padding=both(1, 1), groups=2, bias=True)
+    yield Case(48, 48, (15, 28), (3, 3), padding=both(1, 1), groups=3)
 
 
 def depthwise():
@@ -291,6 +293,9 @@ def channel_strips():
         yield Case(17, 17, (19, 23), (9, 9), (stride, 1), (dilation, 1), both(8, 4), groups=17)
     yield Case(16, 16, (3, 5, 12), (2, 2, 9), padding=both(1, 1, 4), groups=16, flip=True)
     yield Case(16, 16, (2, 20), (5, 11), padding=both(7, 5), groups=16)  # rows of padding
+    for mode in ("zeros", "reflect"):  # several rows of taps over planes
+        yield Case(31, 31, (16, 21), (13, 12), padding=both(6, 5), groups=31, padding_mode=mode, bias=True)
+    yield Case(16, 16, (9, 37), (2, 15), (3, 1), padding=both(1, 7), groups=16, residual=True)
 
 
 def ranks():
@@ -441,6 +446,8 @@ def blocks():
     yield Case(16, 16, (2, 2), (2, 2))
     yield Case(8, 9, (3, 4, 2), (2, 2, 2), (2, 2, 2))  # one output along width, stride above 1
     yield Case(9, 8, (5, 4, 3), (3, 3, 3), (2, 1, 2), batch=2)
+    yield Case(24, 40, (90, 110), (1, 1), bias=True)  # out beyond L2, few steps and not so few
+    yield Case(3, 67, (75, 79), (3, 3), padding=both(1, 1), activation="relu")
     yield Case(3, 17, (21, 40), (3, 3), padding=both(1, 1), bias=True)
     yield Case(5, 18, (3, 300), (3, 3), padding=both(1, 1))
     yield Case(5, 17, (3, 601), (1, 3), (2, 2), padding=both(0, 1))

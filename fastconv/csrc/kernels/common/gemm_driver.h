@@ -242,16 +242,40 @@ typedef struct fc_sweep {
  * has space for what scratch was sized for, `offset` for two tables of FC_GEMM_CHUNK_MOST. */
 typedef void fc_columns_place_fn(fc_gemm_block *block, const fc_sweep *sweep, real *room, int64_t *offset);
 
-/* Asks for the lines of out that a tile of `rows` channels will store, so that they arrive while it is summed: its rows
- * are pages apart, and the CPU's prefetchers start anew at each. */
-FC_INLINE void fc_fetch_out(const fc_panel *panel, int64_t rows, int64_t channel, int64_t out_step) {
-    enum { LINE = 64 / sizeof(stor) };
-    const stor *to = panel->out + channel * out_step, *last = to + panel->count - 1;
-    for (int64_t r = 0; r < rows; r++, to += out_step, last += out_step) {
-        for (const stor *line = to; line < last; line += LINE)
-            __builtin_prefetch(line, 1);
-        __builtin_prefetch(last, 1);
+/* Which lines of out to ask for while tiles are summed, from the place of the one that is stored next: its rows are
+ * pages apart, and the CPU's prefetchers start anew at each. */
+typedef struct fc_lines {
+    int64_t count;
+    int64_t offset[FC_GEMM_CHUNK_MOST];
+} fc_lines;
+
+static __attribute__((unused)) fc_lines fc_lines_of(int64_t rows, int64_t out_step) {
+    enum { BYTES = FC_PANEL_LANES * (int)sizeof(stor), OF_ROW = BYTES / 64 + 1 };
+    fc_lines lines = {.count = smaller(rows, TILE_ROWS) * OF_ROW};
+    for (int64_t k = 0; k < FC_GEMM_CHUNK_MOST; k++) {
+        int64_t line = smaller(k, lines.count - 1), at = line % OF_ROW * 64;
+        lines.offset[k] = line / OF_ROW * out_step * (int64_t)sizeof(stor) + smaller(at, BYTES - 1);
     }
+    return lines;
+}
+
+/* The place in out of the tile after that of panel `p` and channels [row, row + rows), or else of this one. */
+FC_INLINE const char *fc_next_out(const fc_gemm_block *block, const fc_sweep *sweep, int64_t p, int64_t row,
+                                  int64_t rows) {
+    int64_t first = block->group * block->call->part->group_out_ch, next = p + 1, next_row = row;
+    if (next == sweep->end) {
+        next = sweep->begin;
+        next_row += rows;
+    }
+    if (next_row < block->row_end && block->panel[next].out)
+        return (const char *)(block->panel[next].out + (first + next_row) * block->end.out_step);
+    return (const char *)(block->panel[p].out + (first + row) * block->end.out_step);
+}
+
+/* Asks for lines [begin, end). */
+FC_INLINE void fc_fetch_lines(const fc_lines *lines, const char *from, int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; i++)
+        __builtin_prefetch(from + lines->offset[i], 0, 2);
 }
 
 /* Asks for `count` of the runs, into L2: L1 is full of the sweep at work. */
@@ -265,12 +289,11 @@ FC_INLINE void fc_fetch_ahead(fc_ahead *ahead, int64_t count) {
  * block's channels. */
 static __attribute__((unused)) void fc_sweep_panels(const fc_gemm_block *block, const fc_sweep *sweep, int64_t row,
                                                     int64_t rows, const real *weights, const fc_unpacked *unpacked,
-                                                    real *sums) {
+                                                    const fc_lines *lines, real *sums) {
     const fc_call *call = block->call;
     int64_t reduction = call->part->reduction, channel = block->group * call->part->group_out_ch + row;
     bool last = sweep->k + sweep->depth == reduction, one_chunk = sweep->depth == reduction;
     int64_t sums_step = one_chunk ? 0 : rows * FC_PANEL_LANES;
-    bool fetches = call->part->block[FC_GEMM_FETCHES];
     if (!one_chunk)
         sums += (row - block->row_begin) * block->panels * FC_PANEL_LANES;
     for (int64_t p = sweep->begin; p < sweep->end; p++) {
@@ -278,12 +301,18 @@ static __attribute__((unused)) void fc_sweep_panels(const fc_gemm_block *block, 
         real *tile = sums + p * sums_step;
         bool stores = last && panel->out;
         const fc_tile_end *end = stores ? &block->end : NULL;
-        if (stores && fetches)
-            fc_fetch_out(panel, rows, channel, block->end.out_step);
+        fc_fetches fetches = {.count = 0};
+        if (stores && lines) {
+            fetches = (fc_fetches){fc_next_out(block, sweep, p, row, rows), lines->offset,
+                                   fc_tile_fetches(rows) && !unpacked ? smaller(lines->count, sweep->depth) : 0};
+            if (p == sweep->begin && row == block->row_begin)
+                fc_fetch_lines(lines, (const char *)(panel->out + channel * block->end.out_step), 0, lines->count);
+            fc_fetch_lines(lines, fetches.from, fetches.count, lines->count);
+        }
         if (unpacked)
             fc_tile_unpacked(rows, sweep->depth, weights, unpacked, panel, tile, sweep->k > 0, channel, end);
         else
-            fc_tile_at(rows, sweep->depth, weights, panel, tile, sweep->k > 0, channel, end);
+            fc_tile_at(rows, sweep->depth, weights, panel, &fetches, tile, sweep->k > 0, channel, end);
         if (last && !stores)
             fc_store_pixel_lanes(call, block->n, channel, rows, panel->first, panel->count, tile, FC_PANEL_LANES);
     }
@@ -327,6 +356,10 @@ FC_INLINE void fc_gemm_run_block(fc_gemm_block *block, void *scratch, const real
     }
     fc_unpacked unpacked = {weight_offset, row_step};
     fc_prepare_end(block);
+    bool fetches = part->block[FC_GEMM_FETCHES];
+    fc_lines lines;
+    if (fetches)
+        lines = fc_lines_of(part->group_out_ch, block->end.out_step);
     int64_t k = 0;
     do { /* once even when there is no reduction: the epilogue still writes */
         int64_t depth = smaller(chunk, reduction - k);
@@ -340,7 +373,7 @@ FC_INLINE void fc_gemm_run_block(fc_gemm_block *block, void *scratch, const real
                 rows = fc_panel_rows(block->row_end - row);
                 fc_fetch_ahead(&block->ahead, share);
                 fc_sweep_panels(block, &sweep, row, rows, weights + row * row_step + (view ? 0 : k * rows),
-                                view ? &unpacked : NULL, sums);
+                                view ? &unpacked : NULL, fetches ? &lines : NULL, sums);
             }
         }
         k += depth;

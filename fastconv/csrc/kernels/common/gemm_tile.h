@@ -34,25 +34,49 @@ typedef struct fc_unpacked {
     int64_t row_step;
 } fc_unpacked;
 
+/* Lines of memory to ask for, one with each of the first `count` steps, since many at once wait for one another, and the
+ * tile behind them. */
+typedef struct fc_fetches {
+    const char *from;
+    const int64_t *offset;
+    int64_t count;
+} fc_fetches;
+
+/* Whether tiles of `rows` do so: code in proportion to use. */
+FC_INLINE bool fc_tile_fetches(int64_t rows) { return rows == TILE_ROWS && !FC_IS_NARROW; }
+
+/* acc += one step's products: of the vectors at `b` and `rows` weights. */
+FC_INLINE void fc_tile_step(const int rows, const int vecs, const real *a, int64_t a_step, const real *b,
+                            vec acc[TILE_ROWS][TILE_VECS]) {
+    vec column[TILE_VECS];
+    FC_UNROLL for (int v = 0; v < vecs; v++)
+        column[v] = v_load(b + v * VL);
+    FC_UNROLL for (int r = 0; r < rows; r++) {
+        vec weight = v_set1(a[r * a_step]);
+        FC_UNROLL for (int v = 0; v < vecs; v++)
+            acc[r][v] = v_fma(weight, column[v], acc[r][v]);
+    }
+}
+
 /* acc = sum over `depth` of a * b, where step k reads b + offset[k] if it is `scattered`, else the next vecs vectors,
  * and the next `rows` values of a unless it is unpacked. */
 FC_INLINE void fc_tile_multiply(const int rows, const int vecs, const bool scattered, int64_t depth, const real *a,
                                 const fc_unpacked *unpacked, const real *b, const int64_t *offset,
-                                vec acc[TILE_ROWS][TILE_VECS]) {
+                                const fc_fetches *fetches, vec acc[TILE_ROWS][TILE_VECS]) {
     const int64_t *a_offset = unpacked ? unpacked->offset : NULL, a_step = unpacked ? unpacked->row_step : 1;
     FC_EACH_SUM(rows, vecs) acc[r][v] = v_zero();
-    FC_UNROLL_STEPS for (int64_t k = 0; k < depth; k++) {
-        const real *step = scattered ? b + offset[k] : b + k * vecs * VL;
-        const real *row = unpacked ? a + a_offset[k] : a + k * rows;
-        vec column[TILE_VECS];
-        FC_UNROLL for (int v = 0; v < vecs; v++)
-            column[v] = v_load(step + v * VL);
-        FC_UNROLL for (int r = 0; r < rows; r++) {
-            vec weight = v_set1(row[r * a_step]);
-            FC_UNROLL for (int v = 0; v < vecs; v++)
-                acc[r][v] = v_fma(weight, column[v], acc[r][v]);
+    int64_t k = 0;
+#define FC_TILE_STEP                                                              \
+    fc_tile_step(rows, vecs, unpacked ? a + a_offset[k] : a + k * rows, a_step,   \
+                 scattered ? b + offset[k] : b + k * vecs * VL, acc)
+    if (fetches && fc_tile_fetches(rows))
+        for (; k < fetches->count; k++) {
+            __builtin_prefetch(fetches->from + fetches->offset[k], 0, 2);
+            FC_TILE_STEP;
         }
-    }
+    FC_UNROLL_STEPS for (; k < depth; k++)
+        FC_TILE_STEP;
+#undef FC_TILE_STEP
 }
 
 /* sums[row * sums_step + lane] = (add ? sums : 0) + acc */
@@ -114,15 +138,15 @@ FC_INLINE void fc_tile_finish(const int rows, const int vecs, vec acc[TILE_ROWS]
 FC_INLINE void fc_tile_body(const int rows, const int vecs, int64_t depth, const real *a, const real *b,
                             real *sums, int64_t sums_step, int add) {
     vec acc[TILE_ROWS][TILE_VECS];
-    fc_tile_multiply(rows, vecs, false, depth, a, NULL, b, NULL, acc);
+    fc_tile_multiply(rows, vecs, false, depth, a, NULL, b, NULL, NULL, acc);
     fc_tile_keep(rows, vecs, acc, sums, sums_step, add);
 }
 
 FC_INLINE void fc_tile_at_body(const int rows, const int vecs, int64_t depth, const real *a,
-                               const fc_unpacked *unpacked, const fc_panel *panel, real *sums, bool add,
-                               int64_t channel, const fc_tile_end *end) {
+                               const fc_unpacked *unpacked, const fc_panel *panel, const fc_fetches *fetches,
+                               real *sums, bool add, int64_t channel, const fc_tile_end *end) {
     vec acc[TILE_ROWS][TILE_VECS];
-    fc_tile_multiply(rows, vecs, true, depth, a, unpacked, panel->columns, panel->offset, acc);
+    fc_tile_multiply(rows, vecs, true, depth, a, unpacked, panel->columns, panel->offset, fetches, acc);
     if (end == NULL) {
         fc_tile_keep(rows, vecs, acc, sums, TILE_VECS * VL, add);
         return;
@@ -152,11 +176,11 @@ FC_INLINE void fc_tile_at_body(const int rows, const int vecs, int64_t depth, co
         return;
 #define FC_TILE_AT_CASE(rows, vecs) \
     case (rows) * 4 + (vecs): \
-        fc_tile_at_body(rows, vecs, depth, a, NULL, panel, sums, add, channel, end); \
+        fc_tile_at_body(rows, vecs, depth, a, NULL, panel, fetches, sums, add, channel, end); \
         return;
 #define FC_TILE_UNPACKED_CASE(rows, vecs) \
     case (rows) * 4 + (vecs): \
-        fc_tile_at_body(rows, vecs, depth, a, unpacked, panel, sums, add, channel, end); \
+        fc_tile_at_body(rows, vecs, depth, a, unpacked, panel, NULL, sums, add, channel, end); \
         return;
 
 /* rows: what fc_panel_rows gave; vecs: 1 to TILE_VECS. */
@@ -170,8 +194,9 @@ static __attribute__((unused, noinline)) void fc_tile(int64_t rows, int64_t vecs
 /* A tile of `panel` and channels [channel, channel + rows), whose weights `a` are. sums, rows of TILE_VECS vectors,
  * hold those of the chunks before when `add`; without an end they are kept there, else finished and stored. */
 static __attribute__((unused, noinline)) void fc_tile_at(int64_t rows, int64_t depth, const real *a,
-                                                         const fc_panel *panel, real *sums, bool add,
-                                                         int64_t channel, const fc_tile_end *end) {
+                                                         const fc_panel *panel, const fc_fetches *fetches,
+                                                         real *sums, bool add, int64_t channel,
+                                                         const fc_tile_end *end) {
     switch (rows * 4 + panel->vecs) {
         FC_TILE_CASES(FC_TILE_AT_CASE)
     }

@@ -22,13 +22,15 @@ enum { STRIP_PIXELS = TILE_VECS >= 3 ? 16 : 8, STRIP_TAPS = TILE_VECS >= 3 ? 7 :
 enum { STRIP_AHEAD_BYTES = 1 << 20 }; /* x and out that are no more stay near enough */
 enum { STRIP_LEAST_TAPS = 9, STRIP_LEAST_TAPS_OF_PLANES = 12 }; /* along width */
 
-/* Whether a part runs so. Planes with several rows of taps share their rows instead (row_sweep.h). */
+/* Whether a part runs so. Planes with several rows of taps could share their rows instead (row_sweep.h), but at shifts
+ * that mostly lie across two lines of the cache: that is the better way only while many lanes here would be empty. */
 static bool strip_runs(const fc_part *part) {
     const fc_axis *height = &part->axis[1], *width = &part->axis[2];
-    bool lanes = part->group_out_ch == 1 && 2 * part->problem.in_ch >= VL;
-    bool tall = height->kernel > 1 && !part->problem.x_channels_last;
-    int64_t least = part->problem.x_channels_last ? STRIP_LEAST_TAPS : STRIP_LEAST_TAPS_OF_PLANES;
-    return lanes && !tall && width->stride * width->dilation == 1 && width->kernel >= least;
+    int64_t channels = part->problem.in_ch;
+    bool planes = !part->problem.x_channels_last, rows = planes && height->kernel > 1;
+    bool fills = 2 * channels >= VL && (!rows || 4 * channels >= 3 * round_up(channels, VL));
+    return part->group_out_ch == 1 && fills && width->stride * width->dilation == 1 &&
+           width->kernel >= (planes ? STRIP_LEAST_TAPS_OF_PLANES : STRIP_LEAST_TAPS);
 }
 
 /* Columns of the window behind `columns` output columns. */

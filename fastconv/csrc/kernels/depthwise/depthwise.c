@@ -5,8 +5,7 @@
  * read in place, the padding left out by masks; anything else is copied with its padding, a strip of columns at
  * a time (common/padded_rows.h). Copying a row costs about as much as three taps of it.
  * Channels-last x: lanes along channels (common/channel_lanes.h), or, of 2 to 4 channels, rows of all of them.
- * Long rows of taps: lanes along channels of windows copied for them, in either layout when there is only one row
- * of them (channel_strip.h).
+ * Long rows of taps: lanes along channels of windows copied for them, in either layout (channel_strip.h).
  *
  * Packed weights: the planar form [out channel][group of height taps][taps as row_sweep.h wants], then, 64-byte
  * aligned, what channels-last x may want: the form of channel_lanes.h, or [tap][lane] of sweep_mixed; both forms,

@@ -323,23 +323,64 @@ static scratch_map scratch_of(const fc_part *part) {
 
 static size_t scratch_bytes(const fc_part *part) { return scratch_of(part).bytes; }
 
-/* Columns [column, column + columns) of one or two rows, in segments of nearly equal length. A row on its own gives its
- * segments to the tile in twos, where all taps count for them. */
+/* Columns [column, column + columns) of one or two rows, in segments of nearly equal length, with the same runs of taps
+ * for every tile: what they share is set once. A row on its own gives its segments to the tile in twos. */
+static void sum_alike(const chunk_taps *chunk, const piece_taps *taps, int64_t row, bool pair, int64_t column,
+                      int64_t columns, const group_sums *group) {
+    int64_t segments = divide_up(columns, SEGMENT), lanes = group->vecs * VL;
+    int64_t shorter = columns / segments, long_ones = columns % segments;
+    int64_t down = row - group->row, right = column - group->column;
+    tile_job job = tile_job_of(chunk, group->weights, group->sums + down * group->sums_row + right * lanes,
+                               group->sums_row, group->add);
+    job.taps = taps->run;
+    job.tap_count = taps->count;
+    job.column = column;
+    job.place[0] = row * chunk->row_step + column * chunk->pixel_step;
+    job.place[1] = job.place[0] + chunk->row_step;
+    job.to = tile_out_of(group->store, down, right, pair, 0);
+    for (int64_t segment = 0; segment < segments;) {
+        int64_t pixels = shorter + (segment < long_ones);
+        bool twin = !pair && taps->whole && segment + 1 < segments && (segment + 1 < long_ones || segment >= long_ones);
+        if (!pair) {
+            job.place[1] = job.place[0] + pixels * job.pixel_step;
+            job.sums_step = pixels * lanes;
+            job.to.run_step = pixels * job.to.pixel_step;
+            job.to.residual_run_step = pixels * job.to.residual_pixel_step;
+        }
+        if (job.to.fetching == FETCH_AT_ONCE)
+            tile_fetch(pair || twin ? 2 : 1, pixels, group->vecs, &job.to);
+        tile(pair || twin ? 2 : 1, pixels, group->vecs, &job);
+        int64_t done = twin ? 2 * pixels : pixels;
+        job.column += done;
+        job.place[0] += done * job.pixel_step;
+        job.place[1] += done * job.pixel_step;
+        job.sums += done * lanes;
+        if (job.to.out)
+            job.to.out += done * job.to.pixel_step;
+        if (job.to.residual)
+            job.to.residual += done * job.to.residual_pixel_step;
+        segment += twin ? 2 : 1;
+    }
+}
+
+/* Columns [column, column + columns) of one or two rows. */
 static void sum_piece(const chunk_taps *chunk, int64_t row, bool pair, int64_t column, int64_t columns,
                       const group_sums *group) {
     int64_t segments = divide_up(columns, SEGMENT), lanes = group->vecs * VL;
     int64_t shorter = columns / segments, long_ones = columns % segments, end = column + columns;
-    for (int64_t segment = 0; column < end;) {
+    piece_taps alike = piece_taps_of(chunk, row, pair, column, columns, shorter);
+    if (alike.run) {
+        sum_alike(chunk, &alike, row, pair, column, columns, group);
+        return;
+    }
+    for (int64_t segment = 0; column < end; segment++) {
         int64_t pixels = shorter + (segment < long_ones);
-        bool twin = !pair && segment + 1 < segments && (segment + 1 < long_ones || segment >= long_ones) &&
-                    column >= chunk->column_begin && column + 2 * pixels <= chunk->column_end;
-        tile_pixels at = {pair || twin ? 2 : 1, pixels, {row, row + pair}, {column, twin ? column + pixels : column}};
+        tile_pixels at = {pair ? 2 : 1, pixels, {row, row + pair}, {column, column}};
         int64_t down = row - group->row, right = column - group->column;
         tile_out to = tile_out_of(group->store, down, right, pair, pixels);
         sum_tile(chunk, &at, group->vecs, group->weights, group->sums + down * group->sums_row + right * lanes,
                  pair ? group->sums_row : pixels * lanes, group->add, &to);
-        column += twin ? 2 * pixels : pixels;
-        segment += twin ? 2 : 1;
+        column += pixels;
     }
 }
 
@@ -354,29 +395,39 @@ static void sum_group(const chunk_taps *chunk, const group_sums *group) {
         }
 }
 
-/* One chunk's products for a block of lanes. `store`: the last chunk, the sums go to out. */
-static void run_lanes(const fc_call *call, const pixel_block *b, const chunk_taps *chunk, int64_t lane, int64_t lanes,
-                      const real *weights, real *sums, bool one_chunk, bool add, bool store) {
-    store_group group = store_group_of(b->rows, b->columns);
-    for (int64_t row = 0; row < b->rows; row += group.rows)
-        for (int64_t column = 0; column < b->columns; column += group.columns) {
-            int64_t rows = smaller(group.rows, b->rows - row), columns = smaller(group.columns, b->columns - column);
-            int64_t sums_row = (one_chunk ? columns : b->columns) * lanes;
-            real *to = one_chunk ? sums : sums + row * sums_row + column * lanes;
-            finished f = {.n = b->n, .channel = b->group * call->part->group_out_ch + lane,
-                          .count = smaller(lanes, call->part->group_out_ch - lane),
-                          .first = {b->depth, b->row + row, b->column + column},
-                          .rows = rows, .columns = columns, .lanes = lanes, .sums_row = sums_row, .sums = to};
-            store_to out = {.problem = NULL};
-            if (store) {
-                out = store_to_of(call, &f);
-                out.fetch = call->part->block[FETCHES];
-            }
-            group_sums sum = {row, rows, column, columns, lanes / VL, weights, to, sums_row, add, &out};
-            sum_group(chunk, &sum);
-            if (store && !out.from_tile)
-                store_finished(call, &out, &f);
-        }
+/* One chunk's products for a block of lanes. */
+typedef struct lane_job {
+    const fc_call *call;
+    const pixel_block *b;
+    const chunk_taps *chunk;
+    int64_t lane, lanes;
+    const real *weights;
+    real *sums;           /* of the block of lanes: of all pixels, or with one chunk of a group */
+    bool one_chunk, add;
+    bool store;           /* the last chunk: the sums go to out */
+} lane_job;
+
+/* The group of pixels from (row, column) of the block on. */
+static void run_group(const lane_job *job, store_group group, int64_t row, int64_t column) {
+    const pixel_block *b = job->b;
+    const fc_part *part = job->call->part;
+    int64_t rows = smaller(group.rows, b->rows - row), columns = smaller(group.columns, b->columns - column);
+    int64_t sums_row = (job->one_chunk ? columns : b->columns) * job->lanes;
+    real *to = job->one_chunk ? job->sums : job->sums + row * sums_row + column * job->lanes;
+    finished f = {.n = b->n, .channel = b->group * part->group_out_ch + job->lane,
+                  .count = smaller(job->lanes, part->group_out_ch - job->lane),
+                  .first = {b->depth, b->row + row, b->column + column},
+                  .rows = rows, .columns = columns, .lanes = job->lanes, .sums_row = sums_row, .sums = to};
+    store_to out = {.problem = NULL};
+    if (job->store) {
+        out = store_to_of(job->call, &f);
+        if (part->block[FETCHES])
+            out.fetching = job->chunk->length <= STREAM_STEPS ? FETCH_BY_STEPS : FETCH_AT_ONCE;
+    }
+    group_sums sum = {row, rows, column, columns, job->lanes / VL, job->weights, to, sums_row, job->add, &out};
+    sum_group(job->chunk, &sum);
+    if (job->store && !out.from_tile)
+        store_finished(job->call, &out, &f);
 }
 
 /* Products of the chunk of input channels from `channel` on: from x in place or from the window, loaded here. */
@@ -421,14 +472,26 @@ static void run(const fc_call *call, int64_t task, void *scratch) {
     bool one_chunk = chunk_size >= in_ch;
     const real *weights =
         (const real *)call->packed + b.group * round_up(part->group_out_ch, VL) * part->reduction;
+    store_group group = store_group_of(b.rows, b.columns);
+    bool by_pixels = one_chunk && part->block[FETCHES] && call->tensors.out.stride[1] == 1;
+    if (by_pixels)
+        group.columns = smaller(group.columns, STREAM_PIXELS);
     for (int64_t channel = 0; channel < in_ch; channel += chunk_size) {
         chunk_taps chunk = load_chunk(call, &b, channel, scratch, &map);
-        for (int64_t lane = b.lane_begin, lanes; lane < b.lane_end; lane += lanes) {
-            lanes = smaller(BLOCK_LANES, b.lane_end - lane);
-            real *block = sums + (one_chunk ? 0 : (lane - b.lane_begin) * b.rows * b.columns);
-            run_lanes(call, &b, &chunk, lane, lanes, weights + lane * part->reduction + channel * part->taps * lanes,
-                      block, one_chunk, channel > 0, channel + chunk_size >= in_ch);
-        }
+        lane_job job = {.call = call, .b = &b, .chunk = &chunk, .one_chunk = one_chunk, .add = channel > 0,
+                        .store = channel + chunk_size >= in_ch, .sums = sums};
+        int64_t groups = divide_up(b.rows, group.rows) * divide_up(b.columns, group.columns);
+        for (int64_t outer = 0; outer < (by_pixels ? groups : 1); outer++)
+            for (job.lane = b.lane_begin; job.lane < b.lane_end; job.lane += job.lanes) {
+                job.lanes = smaller(BLOCK_LANES, b.lane_end - job.lane);
+                job.weights = weights + job.lane * part->reduction + channel * part->taps * job.lanes;
+                if (!one_chunk)
+                    job.sums = sums + (job.lane - b.lane_begin) * b.rows * b.columns;
+                for (int64_t i = by_pixels ? outer : 0; i < (by_pixels ? outer + 1 : groups); i++) {
+                    int64_t across = divide_up(b.columns, group.columns);
+                    run_group(&job, group, i / across * group.rows, i % across * group.columns);
+                }
+            }
     }
 }
 

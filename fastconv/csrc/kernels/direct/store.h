@@ -26,7 +26,7 @@ typedef struct store_to {
     stor *out;
     const fc_tensor *out_tensor, *residual_tensor;
     bool channels_dense, pixels_dense;
-    bool fetch;     /* out lies beyond L2 */
+    tile_fetching fetching;
     bool from_tile; /* the tile stores from its registers */
 } store_to;
 
@@ -60,7 +60,7 @@ static tile_out tile_out_of(const store_to *s, int64_t row, int64_t column, bool
     to.bias = s->bias;
     to.low = s->bounds.low;
     to.high = s->bounds.high;
-    to.fetch = s->fetch;
+    to.fetching = s->fetching;
     return to;
 }
 

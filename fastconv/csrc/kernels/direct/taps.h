@@ -183,15 +183,52 @@ static void sum_part(const tile_job *whole, const tile_pixels *at, const tile_pa
     }
 }
 
+/* The runs of taps that count for columns [column, column + columns) of one row or two, where each counts for all of
+ * them, or for all but one or two that lie in one tile of at least `shortest` pixels, which leaves them out. */
+typedef struct piece_taps {
+    const tap_run *run; /* NULL: some count for other pixels */
+    int64_t count;
+    bool whole;         /* none leaves any out */
+} piece_taps;
+
+static piece_taps piece_taps_of(const chunk_taps *chunk, int64_t row, bool pair, int64_t column, int64_t columns,
+                                int64_t shortest) {
+    int64_t end = column + columns, count = 0;
+    if (row >= chunk->row_begin && row + pair < chunk->row_end && column >= chunk->column_begin &&
+        end <= chunk->column_end)
+        return (piece_taps){chunk->run, chunk->count, true};
+    bool whole = true;
+    for (const tap_run *run = chunk->run; run < chunk->run + chunk->count; run++) {
+        bool first = row >= run->row_begin && row < run->row_end;
+        bool second = pair ? row + 1 >= run->row_begin && row + 1 < run->row_end : first;
+        int64_t left_out = larger(run->column_begin - column, 0), right_out = larger(end - run->column_end, 0);
+        if ((!first && !second) || left_out + right_out >= columns)
+            continue;
+        bool few = shortest > 2 && left_out + right_out <= 2 && (left_out == 0 || right_out == 0);
+        if (first != second || (left_out + right_out > 0 && !few))
+            return (piece_taps){.run = NULL};
+        whole &= left_out + right_out == 0;
+        chunk->selected[count++] = *run;
+    }
+    return (piece_taps){chunk->selected, count, whole};
+}
+
+/* A tile of all runs of taps; its place and out are still to be set. */
+static tile_job tile_job_of(const chunk_taps *chunk, const real *weights, real *sums, int64_t sums_step, bool add) {
+    return (tile_job){.x = chunk->x, .weights = weights, .pixel_step = chunk->pixel_step, .taps = chunk->run,
+                      .tap_count = chunk->count, .tap_length = chunk->length, .sums = sums, .sums_step = sums_step,
+                      .mode = add ? SUMS_ADD : SUMS_SET};
+}
+
 /* Adds up one tile's products of the chunk into sums that are set or, with add, grow. They go to to->out unless it is
  * NULL. */
 static void sum_tile(const chunk_taps *chunk, const tile_pixels *at, int64_t vecs, const real *weights, real *sums,
                      int64_t sums_step, bool add, const tile_out *to) {
-    tile_job job = {.x = chunk->x, .weights = weights, .pixel_step = chunk->pixel_step, .taps = chunk->run,
-                    .tap_count = chunk->count, .tap_length = chunk->length, .column = at->column[0],
-                    .sums = sums, .sums_step = sums_step, .mode = add ? SUMS_ADD : SUMS_SET, .to = *to};
+    tile_job job = tile_job_of(chunk, weights, sums, sums_step, add);
     bool inside = true;
-    if (to->out != NULL && to->fetch)
+    job.column = at->column[0];
+    job.to = *to;
+    if (to->fetching == FETCH_AT_ONCE)
         tile_fetch(at->runs, at->pixels, vecs, to);
     for (int64_t r = 0; r < at->runs; r++) {
         job.place[r] = at->row[r] * chunk->row_step + at->column[r] * chunk->pixel_step;
@@ -216,7 +253,7 @@ static void sum_tile(const chunk_taps *chunk, const tile_pixels *at, int64_t vec
     job.sums = chains;
     job.sums_step = run_sums;
     job.mode = SUMS_CONTINUE;
-    job.to.out = NULL;
+    job.to = (tile_out){.out = NULL};
     for (int64_t i = 0, next; i < count; i = next) {
         tile_part part = part_inside(at, &chunk->selected[i]);
         next = span_end(chunk->selected, count, at, i + 1, &part);

@@ -25,6 +25,9 @@
 #define TILE_LATENCY 8
 #endif
 enum { BLOCK_VECS = 2, PREFETCH_STEPS = 32, LINE_VECS = 64 / sizeof(vec) };
+/* While out streams past, pixels of out asked for at each tile, how far ahead, and the longest run of taps to do so. */
+enum { STREAM_PIXELS = 8 * SEGMENT, STREAM_STEPS = 64 };
+enum { SQUARE = 16, SQUARE_STEPS = 4 };
 
 #define FC_UNROLL_TILE _Pragma("GCC unroll 16")
 
@@ -37,6 +40,10 @@ typedef struct tap_run {
 
 typedef enum tile_sums { SUMS_SET, SUMS_ADD, SUMS_CONTINUE } tile_sums;
 
+/* How lines of out beyond L2 are asked for: no, all of a tile's before it, or one pixel's with each step, the same place
+ * STREAM_PIXELS ahead. Many at once wait for one another, and the tile behind them. */
+typedef enum tile_fetching { FETCH_NOTHING, FETCH_AT_ONCE, FETCH_BY_STEPS } tile_fetching;
+
 /* The epilogue of whole vectors of channels that are dense in out, applied to the tile's registers. */
 typedef struct tile_out {
     stor *out; /* NULL: the sums stay where they are */
@@ -44,7 +51,7 @@ typedef struct tile_out {
     const real *bias;     /* may be NULL */
     int64_t pixel_step, run_step, residual_pixel_step, residual_run_step;
     real low, high;
-    bool fetch;           /* out lies beyond L2 */
+    tile_fetching fetching;
 } tile_out;
 
 typedef struct tile_job {
@@ -62,10 +69,25 @@ typedef struct tile_job {
 
 typedef vec tile_acc[2 * SEGMENT][BLOCK_VECS];
 
+/* Lines to ask for during a run of taps, those of one step after the other. */
+typedef struct tile_ahead {
+    const char *from;
+    int64_t step;
+} tile_ahead;
+
+/* Those of the weights to come; or, for the first 2 * SEGMENT steps of a tile, of pixels of out. */
+FC_INLINE tile_ahead tile_ahead_of(const int vecs, const tile_job *job, int64_t done, const real *weights) {
+    const tile_out *to = &job->to;
+    if (to->fetching == FETCH_BY_STEPS && done < 2 * SEGMENT)
+        return (tile_ahead){(const char *)(to->out + (STREAM_PIXELS + done) * to->pixel_step),
+                            to->pixel_step * (int64_t)sizeof(stor)};
+    return (tile_ahead){(const char *)(weights + PREFETCH_STEPS * vecs * VL), vecs * (int64_t)sizeof(vec)};
+}
+
 /* Adds the products of one run of taps to the sums of pixels [first, last) of each run of pixels. */
 FC_INLINE void tile_tap(const int runs, const int pixels, const int vecs, const int first, const int last,
                         int64_t length, const real *p0, const real *p1, int64_t step, const real *weights,
-                        tile_acc acc) {
+                        tile_ahead ahead, tile_acc acc) {
     for (int64_t c = length; c > 0; c--) {
         vec weight[BLOCK_VECS];
         FC_UNROLL_TILE for (int v = 0; v < vecs; v++)
@@ -79,10 +101,33 @@ FC_INLINE void tile_tap(const int runs, const int pixels, const int vecs, const 
                 acc[r][v] = v_fma(value, weight[v], acc[r][v]);
         }
         FC_UNROLL_TILE for (int v = 0; v < vecs; v += LINE_VECS)
-            __builtin_prefetch(weights + (PREFETCH_STEPS * vecs + v) * VL);
+            __builtin_prefetch(ahead.from + v * (int64_t)sizeof(vec));
+        ahead.from += ahead.step;
         weights += vecs * VL;
         p0++;
         p1++;
+    }
+}
+
+/* The same for all pixels of a whole tile of SQUARE channels, with as many in the window: the places of its values are
+ * known here, so that every multiply-add is one instruction with its broadcast and pointers cost next to nothing, which
+ * counts where two threads share a core's decoders. The weights of so few channels need no asking ahead. */
+FC_INLINE void tile_tap_square(const int vecs, int64_t length, const real *p0, const real *p1, const real *weights,
+                               tile_acc acc) {
+    for (int64_t c = 0; c < length; c += SQUARE_STEPS) {
+        FC_UNROLL_TILE for (int i = 0; i < SQUARE_STEPS; i++) {
+            vec weight[BLOCK_VECS];
+            FC_UNROLL_TILE for (int v = 0; v < vecs; v++)
+                weight[v] = v_load(weights + (i * vecs + v) * VL);
+            FC_UNROLL_TILE for (int r = 0; r < 2 * SEGMENT; r++) {
+                vec value = v_set1(r < SEGMENT ? p0[r * SQUARE + i] : p1[(r - SEGMENT) * SQUARE + i]);
+                FC_UNROLL_TILE for (int v = 0; v < vecs; v++)
+                    acc[r][v] = v_fma(value, weight[v], acc[r][v]);
+            }
+        }
+        weights += SQUARE_STEPS * vecs * VL;
+        p0 += SQUARE_STEPS;
+        p1 += SQUARE_STEPS;
     }
 }
 
@@ -126,17 +171,20 @@ FC_INLINE void tile_body(const int runs, const int pixels, const int vecs, const
     for (int64_t taps = job->tap_count; taps > 0; taps--, tap++) {
         const real *p0 = job->x + (job->place[0] + tap->offset), *p1 = job->x + (job->place[1] + tap->offset);
         const real *weights = job->weights + tap->step * vecs * VL;
+        tile_ahead ahead = tile_ahead_of(vecs, job, (tap - job->taps) * length, weights);
         int64_t left = tap->column_begin - job->column, right = job->column + pixels - tap->column_end;
         if (pixels > 1 && left == 1)
-            tile_tap(runs, pixels, vecs, 1, pixels, length, p0, p1, step, weights, acc);
+            tile_tap(runs, pixels, vecs, 1, pixels, length, p0, p1, step, weights, ahead, acc);
         else if (pixels > 2 && left == 2)
-            tile_tap(runs, pixels, vecs, 2, pixels, length, p0, p1, step, weights, acc);
+            tile_tap(runs, pixels, vecs, 2, pixels, length, p0, p1, step, weights, ahead, acc);
         else if (pixels > 1 && right == 1)
-            tile_tap(runs, pixels, vecs, 0, pixels - 1, length, p0, p1, step, weights, acc);
+            tile_tap(runs, pixels, vecs, 0, pixels - 1, length, p0, p1, step, weights, ahead, acc);
         else if (pixels > 2 && right == 2)
-            tile_tap(runs, pixels, vecs, 0, pixels - 2, length, p0, p1, step, weights, acc);
+            tile_tap(runs, pixels, vecs, 0, pixels - 2, length, p0, p1, step, weights, ahead, acc);
+        else if (runs == 2 && pixels == SEGMENT && vecs * VL == SQUARE && step == SQUARE && length % SQUARE == 0)
+            tile_tap_square(vecs, length, p0, p1, weights, acc);
         else
-            tile_tap(runs, pixels, vecs, 0, pixels, length, p0, p1, step, weights, acc);
+            tile_tap(runs, pixels, vecs, 0, pixels, length, p0, p1, step, weights, ahead, acc);
     }
     if (job->mode == SUMS_ADD) {
         FC_UNROLL_TILE for (int r = 0; r < runs * pixels; r++)
