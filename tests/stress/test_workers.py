@@ -1,4 +1,4 @@
-"""The worker threads and the sharing of tasks, from C, under the compiler's thread sanitizer where it has one."""
+"""The worker threads and their tasks, from C, under the thread sanitizer where there is one."""
 
 import shutil
 import subprocess
@@ -23,8 +23,8 @@ COMPILER = shutil.which("cc") or shutil.which("gcc")
 def test_every_task_runs_once(tmp_path, name, flags):
     program = tmp_path / name
     sources = [str(HERE / f"{name}.c"), *(str(CORE / source) for source in PROGRAMS[name])]
-    command = [COMPILER, "-std=gnu11", *flags, f"-I{CORE}", f"-I{INCLUDE}", "-DFC_OPENMP=0",
-               *sources, "-lpthread", "-o", str(program)]
+    options = ["-std=gnu11", "-DFC_OPENMP=0", *flags, f"-I{CORE}", f"-I{INCLUDE}"]
+    command = [COMPILER, *options, *sources, "-lpthread", "-o", str(program)]
     built = subprocess.run(command, capture_output=True, text=True, check=False)
     if built.returncode and "-fsanitize=thread" in flags:
         pytest.skip("the compiler has no thread sanitizer")
