@@ -85,16 +85,7 @@ static void CELL(copy_row)(const fc_filter_call *call, const char *row, const in
     CELL(extend_row)(call, row, edges, last - end, begin, end, copied, to + (end - first));
 }
 
-/* Whether the first stage reads rows of x where they lie: short, along the height, and of whole vectors of cells. */
-static bool CELL(reads_x)(const fc_filter_call *call) {
-    const int64_t most = 8; /* rows; loads of copies are aligned */
-    const fc_filter *f = call->filter;
-    return f->x_element == CELL_ELEMENT && f->out_element == CELL_ELEMENT && call->strips == 1 &&
-           call->columns % CELLS == 0 && call->window.count == 0 && f->first.kernel[0] == 1 &&
-           f->first.kernel[2] == 1 && f->first.kernel[1] <= most;
-}
-
-/* Then what lies beyond the ends of x's rows is put beside the first stage's results: columns do not mix in it. */
+/* What lies beyond the ends of x's rows, put beside the first stage's results. */
 static void CELL(extend_middle)(const fc_filter_call *call, const int64_t *edges, const cell *inside, cell *row) {
     int64_t left = call->left[1], count = left + call->right[1];
     for (int64_t i = 0; i < count; i++) {
@@ -104,12 +95,11 @@ static void CELL(extend_middle)(const fc_filter_call *call, const int64_t *edges
 }
 
 /* The table for output row h and the ones below it; rows up to *copied are in the ring already, unless x is read. */
-static void CELL(fill_table)(const fc_filter_call *call, const piece *p, int64_t h, bool direct, int64_t *copied,
-                             CELL(filter_scratch) *s) {
+static void CELL(fill_table)(const fc_filter_call *call, const piece *p, int64_t h, int64_t *copied, CELL(filter_scratch) *s) {
     const fc_filter *f = call->filter;
     int64_t size = (int64_t)fc_element_size(f->x_element), top = h - f->first.before[1];
-    int64_t first = p->column - call->left[0] - call->left[1];
-    int64_t last = p->column + p->columns + call->right[0] + call->right[1];
+    int64_t first = p->column - (call->inside ? 0 : call->left[0] + call->left[1]);
+    int64_t last = p->column + p->columns + (call->inside ? 0 : call->right[0] + call->right[1]);
     int64_t needed = smaller(h + FC_FILTER_ROWS, p->end) - h + f->first.kernel[1] - 1; /* rows any output reads */
     for (int64_t kd = 0; kd < f->first.kernel[0]; kd++) {
         int64_t d = fc_extended(p->depth + kd - f->first.before[0], f->size[0], f->extension[0]);
@@ -121,7 +111,7 @@ static void CELL(fill_table)(const fc_filter_call *call, const piece *p, int64_t
                 continue;
             }
             const char *row = call->x + (p->image * f->x_stride[0] + d * f->x_stride[1] + y * f->x_stride[2]) * size;
-            if (direct) {
+            if (call->direct) {
                 *entry = (const cell *)(const void *)row;
                 continue;
             }
@@ -166,7 +156,7 @@ static void CELL(run_first)(const fc_filter_call *call, int64_t h, int64_t rows,
 #endif
     for (int64_t r = 0; r < rows; r++) {
         if (taps->box && stage->kernel[2] > 1) {
-            CELL(box_row)(taps, s->table[r], s->first_weight, call->filter->step, columns, &mean, s, to[r]);
+            CELL(box_row)(taps, s->table[r], call->filter->step, columns, &mean, s, to[r]);
             continue;
         }
         if (!taps->grid) {
@@ -204,7 +194,7 @@ static void CELL(run_second)(const fc_filter_call *call, const cell *row, int64_
     const fc_filter_taps *taps = &call->second;
     CELL(mean) mean = CELL(mean_of)(call, taps);
     if (taps->box) {
-        CELL(box_row)(taps, row, s->second_weight, call->filter->step, columns, &mean, s, to);
+        CELL(box_row)(taps, row, call->filter->step, columns, &mean, s, to);
         return;
     }
     for (int64_t t = 0; t < taps->count; t++)
@@ -241,9 +231,8 @@ static void CELL(run)(const fc_filter_call *call, int64_t task, void *scratch) {
     bool two = call->second.count > 0, plain = f->out_element == CELL_ELEMENT;
     plain = plain && p.columns % CELLS == 0; /* out is written as it is computed, whole vectors at a time */
     int64_t out_size = (int64_t)fc_element_size(f->out_element), copied = INT64_MIN;
-    bool direct = CELL(reads_x)(call);
-    int64_t middle = direct ? p.columns : p.columns + call->left[1] + call->right[1];
-    int64_t lead = direct && two ? round_up(call->left[1], CELLS) : 0; /* the first stage stores whole lines */
+    int64_t middle = call->inside ? p.columns : p.columns + call->left[1] + call->right[1];
+    int64_t lead = call->inside && two ? round_up(call->left[1], CELLS) : 0; /* the first stage stores whole lines */
     for (int64_t h = p.begin; h < p.end; h += FC_FILTER_ROWS) {
         int64_t rows = smaller(FC_FILTER_ROWS, p.end - h);
         char *out[FC_FILTER_ROWS];
@@ -253,13 +242,13 @@ static void CELL(run)(const fc_filter_call *call, int64_t task, void *scratch) {
             out[r] = r < rows ? call->out + (at + p.column) * out_size : NULL;
             to[r] = plain && !two && r < rows ? (cell *)(void *)out[r] : s.middle + r * s.pitch + lead;
         }
-        CELL(fill_table)(call, &p, h, direct, &copied, &s);
+        CELL(fill_table)(call, &p, h, &copied, &s);
         CELL(run_first)(call, h, rows, p.begin, middle, to, &s);
         for (int64_t r = 0; r < rows; r++) {
             cell *result = two ? plain ? (cell *)(void *)out[r] : s.result : to[r];
             if (two) {
                 cell *row = to[r];
-                if (direct) {
+                if (call->inside) {
                     row -= call->left[1];
                     CELL(extend_middle)(call, s.edges, to[r], row);
                 }
