@@ -174,17 +174,28 @@ static void list_taps(const fc_filter_stage *stage, int64_t ring, int64_t step, 
 static int64_t larger(int64_t a, int64_t b) { return a > b ? a : b; }
 static int64_t smaller(int64_t a, int64_t b) { return a < b ? a : b; }
 
+/* Whether the first stage reads rows of x where they lie: short, along the height, rows of whole vectors that L2 holds. */
+static bool reads_in_place(const fc_filter_call *call) {
+    const int64_t most_taps = 8, most_bytes = 64 << 10; /* with many taps, aligned loads of copies are faster */
+    const fc_filter *f = call->filter;
+    fc_element real = f->single ? FC_REAL32 : FC_REAL64;
+    return f->x_element == real && f->out_element == real && call->columns % FC_FILTER_MOST_LANES == 0 &&
+           call->columns * (int64_t)fc_element_size(real) <= most_bytes && call->window.count == 0 &&
+           f->first.kernel[0] == 1 && f->first.kernel[2] == 1 && f->first.kernel[1] <= most_taps;
+}
+
 /* Strips narrow enough for their rows to stay in L2, blocks tall enough for the rows read twice not to matter. */
 static int64_t cut_tasks(fc_filter_call *call, int threads) {
     const int64_t cache = 192 << 10, quantum = 2 * FC_FILTER_MOST_LANES;
     const fc_filter *f = call->filter;
     int64_t real_size = call->whole ? 2 : f->single ? 4 : 8, copies = call->ring * f->first.kernel[0];
     int64_t strip = cache / (copies + 2 * FC_FILTER_ROWS) / real_size / quantum * quantum;
-    strip = larger(smaller(strip, 4096), 8 * quantum);
+    strip = call->direct ? call->columns : larger(smaller(strip, 4096), 8 * quantum);
     call->strips = (call->columns + strip - 1) / strip;
     strip = (call->columns + call->strips - 1) / call->strips;
     call->strip = (strip + quantum - 1) / quantum * quantum;
     call->strips = (call->columns + call->strip - 1) / call->strip;
+    call->inside = call->strips == 1 && f->first.kernel[2] == 1 && call->window.count == 0;
     int64_t planes = f->batch * f->size[0] * call->strips, height = f->size[1];
     int64_t wanted = threads > 1 ? 4 * (int64_t)threads : 1;
     int64_t blocks = planes >= wanted ? 1 : (wanted + planes - 1) / planes;
@@ -240,6 +251,7 @@ fc_status fc_filter_run(const fc_filter *f, const void *x, void *out, int thread
     }
     /* Converting and moving an element takes as long as about 16 flops. */
     threads = fc_threads_for(elements * (16 + 2 * (double)(counts[0] + counts[1])), threads);
+    call->direct = reads_in_place(call);
     int64_t tasks = cut_tasks(call, threads);
     status = fc_parallel_for(tasks, threads, run.kernel->scratch_bytes(call), run_task, &run);
     fc_release(weights);

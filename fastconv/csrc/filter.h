@@ -7,7 +7,9 @@
  *   rows of x ──convert, extend──► ring of rows ──first stage──► row ──convert, extend──► second stage ──► out
  *
  * The ring holds a padded copy of every row the next FC_FILTER_ROWS outputs need, so that each row of a strip is
- * read and converted once, and neither stage knows about borders or element types.
+ * read and converted once, and neither stage knows about borders or element types. In a first stage along the height
+ * columns do not mix: then its results are extended in place of what it reads, and a short one reads rows of x themselves
+ * if they are reals.
  */
 #ifndef FC_FILTER_H
 #define FC_FILTER_H
@@ -39,6 +41,8 @@ typedef struct fc_filter_call {
     char *out;
     fc_filter_taps first, second, window;
     bool whole;             /* in 16-bit whole numbers, not reals */
+    bool inside;            /* the first stage's results are extended, not the rows it reads: columns do not mix in it */
+    bool direct;            /* inside, and it reads rows of x where they lie */
     int64_t columns;        /* elements of a row: width * step */
     int64_t left[2], right[2]; /* elements the first and the second stage read beyond their outputs */
     int64_t strip, strips;  /* columns of out per strip */

@@ -308,3 +308,93 @@ def test_means_beyond_doubles_are_left_to_scipy(rng):
     x = rng.integers(-(2**62), 2**62, (9, 30))
     agree("uniform_filter", x, 5)
     agree("uniform_filter", rng.integers(-99, 99, (19, 40), dtype=np.int8), 4, output=np.uint64)
+
+
+@pytest.mark.parametrize("dtype", ["u1", "i2", "i4", "f4", "f8"])
+@pytest.mark.parametrize("size", [2, 3, 4, 5, 11, 12, 14, 23, 25, 63, 64])
+def test_boxes_of_every_kind(dtype, size):
+    """Rows read in place or copied, one axis or two, channels, fewer cells than the box."""
+    for shape in [(40, 64), (5, 48), (70, 37), (9, 30, 3), (200,)]:
+        x = data(shape, dtype)
+        agree("uniform_filter", x, size, mode="mirror")
+        agree("uniform_filter1d", x, size, axis=0, mode="constant", cval=3.0, origin=-1)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, 1e30])
+@pytest.mark.parametrize("dtype", ["f4", "f8"])
+@pytest.mark.parametrize("size", [2, 3, 8, 25, 64])
+def test_boxes_keep_values_in_their_windows(dtype, size, value):
+    x = data((150, 160), dtype)
+    wanted = ours.uniform_filter(x, size)
+    x[70, 90] = value
+    got = ours.uniform_filter(x, size)
+    top, left = 70 + size // 2 - size + 1, 90 + size // 2 - size + 1
+    inside = np.zeros(x.shape, bool)
+    inside[top : top + size, left : left + size] = True
+    np.testing.assert_array_equal(got[~inside], wanted[~inside])
+    if np.isfinite(value):
+        assert (np.abs(got[inside]) > 1e25).all()
+    else:
+        np.testing.assert_array_equal(got[inside], np.full(size * size, value, dtype))
+
+
+@pytest.mark.parametrize("dtype", ["f4", "f8"])
+def test_means_of_a_flat_picture_are_its_value(dtype):
+    for value in (0.1, 1 / 3, 3.0, 1e30):
+        x = np.full((70, 96), value, dtype)
+        for size in (2, 3, 7, 16, 25, 64):
+            got = ours.uniform_filter(x, size)
+            np.testing.assert_allclose(got, x, rtol=4 * float(np.finfo(dtype).eps))
+
+
+@pytest.mark.parametrize("mode", ["reflect", "mirror", "nearest", "constant", "wrap"])
+@pytest.mark.parametrize("dtype", ["f4", "f8"])
+def test_rows_read_in_place_give_the_bits_of_copied_ones(dtype, mode):
+    """Rows of 64 columns are read in place, of 69 are not; what they share is equal."""
+    x = data((30, 69), dtype)
+    common = {"mode": mode, "cval": 2.5}
+    for name, args in (("sobel", ()), ("gaussian_filter", (0.9,)), ("uniform_filter", (5,))):
+        narrow = getattr(ours, name)(x[:, :64].copy(), *args, **common)
+        wide = getattr(ours, name)(x, *args, **common)
+        np.testing.assert_array_equal(narrow[:, 4:-4], wide[:, 4:60])
+        agree(name, x[:, :64].copy(), *args, **common)
+
+
+def test_bits_of_boxes_do_not_depend_on_threads():
+    import fastconv as fc
+
+    for dtype in ("u1", "f4", "f8"):
+        x, results = data((610, 496), dtype), []
+        for threads in (1, 2, 3):
+            with fc.num_threads(threads):
+                results.append([ours.uniform_filter(x, size).tobytes() for size in (3, 25, 40)])
+        assert results[0] == results[1] == results[2]
+
+
+def test_remembered_filters_tell_equal_arguments_apart():
+    """Shapes, types, borders and both zeros, one after the other with the same weights."""
+    for shape in ((20, 32), (32, 20)):
+        for dtype in ("u1", "i1", "f4", "f8", "l", "q"):
+            for mode in ("constant", "wrap"):
+                for cval in (0.0, -0.0, 1.0):
+                    x = data(shape, dtype)
+                    got, wanted = agree("correlate1d", x, [1.0, 2, 1], mode=mode, cval=cval)
+                    np.testing.assert_array_equal(np.signbit(got), np.signbit(wanted))
+                    agree("correlate", x, np.ones((3, 3)), mode=mode, cval=cval, size=400)
+
+
+def test_a_prepared_filter_takes_only_what_it_was_made_for():
+    from fastconv import _core
+
+    single, x = np.dtype("f4"), np.zeros((4, 5), "f4")
+    stage = ([1, 1, 3], [0, 0, 1], np.ones(3), "line", 0.0, 0.0)
+    run = _core.Filter(
+        single, single, single=True, batch=1, size=(1, 4, 5), step=1, extension=["nearest"] * 3,
+        constant=0.0, first=stage,
+    )  # fmt: skip
+    run.run(x, np.zeros((4, 5), "f4"), 1)
+    for source, target in ((x[:3], x.copy()), (x, np.zeros((5, 5), "f4"))):
+        with pytest.raises(ValueError, match="elements"):
+            run.run(source, target, 1)
+    with pytest.raises(ValueError, match="float64"):
+        run.run(x.astype("f8"), x.copy(), 1)

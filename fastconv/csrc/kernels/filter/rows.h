@@ -85,12 +85,21 @@ static void CELL(copy_row)(const fc_filter_call *call, const char *row, const in
     CELL(extend_row)(call, row, edges, last - end, begin, end, copied, to + (end - first));
 }
 
-/* The table for output row h and the ones below it; rows up to *copied are in the ring already. */
+/* What lies beyond the ends of x's rows, put beside the first stage's results. */
+static void CELL(extend_middle)(const fc_filter_call *call, const int64_t *edges, const cell *inside, cell *row) {
+    int64_t left = call->left[1], count = left + call->right[1];
+    for (int64_t i = 0; i < count; i++) {
+        cell *to = row + (i < left ? i : call->columns + i);
+        *to = edges[i] < 0 ? (cell)call->filter->constant : inside[edges[i]];
+    }
+}
+
+/* The table for output row h and the ones below it; rows up to *copied are in the ring already, unless x is read. */
 static void CELL(fill_table)(const fc_filter_call *call, const piece *p, int64_t h, int64_t *copied, CELL(filter_scratch) *s) {
     const fc_filter *f = call->filter;
     int64_t size = (int64_t)fc_element_size(f->x_element), top = h - f->first.before[1];
-    int64_t first = p->column - call->left[0] - call->left[1];
-    int64_t last = p->column + p->columns + call->right[0] + call->right[1];
+    int64_t first = p->column - (call->inside ? 0 : call->left[0] + call->left[1]);
+    int64_t last = p->column + p->columns + (call->inside ? 0 : call->right[0] + call->right[1]);
     int64_t needed = smaller(h + FC_FILTER_ROWS, p->end) - h + f->first.kernel[1] - 1; /* rows any output reads */
     for (int64_t kd = 0; kd < f->first.kernel[0]; kd++) {
         int64_t d = fc_extended(p->depth + kd - f->first.before[0], f->size[0], f->extension[0]);
@@ -101,12 +110,16 @@ static void CELL(fill_table)(const fc_filter_call *call, const piece *p, int64_t
                 *entry = s->constant;
                 continue;
             }
+            const char *row = call->x + (p->image * f->x_stride[0] + d * f->x_stride[1] + y * f->x_stride[2]) * size;
+            if (call->direct) {
+                *entry = (const cell *)(const void *)row;
+                continue;
+            }
             int64_t slot = (q + f->first.before[1]) % call->ring; /* never negative: q begins at -before */
             cell *copy = s->ring + (kd * call->ring + slot) * s->pitch;
             *entry = copy;
             if (q >= *copied)
-                CELL(copy_row)(call, call->x + (p->image * f->x_stride[0] + d * f->x_stride[1] + y * f->x_stride[2]) * size,
-                         s->edges, first, last, copy);
+                CELL(copy_row)(call, row, s->edges, first, last, copy);
         }
     }
     *copied = top + needed;
@@ -143,7 +156,7 @@ static void CELL(run_first)(const fc_filter_call *call, int64_t h, int64_t rows,
 #endif
     for (int64_t r = 0; r < rows; r++) {
         if (taps->box && stage->kernel[2] > 1) {
-            CELL(box_row)(taps, s->table[r], s->first_weight, call->filter->step, columns, &mean, s, to[r]);
+            CELL(box_row)(taps, s->table[r], call->filter->step, columns, &mean, s, to[r]);
             continue;
         }
         if (!taps->grid) {
@@ -181,7 +194,7 @@ static void CELL(run_second)(const fc_filter_call *call, const cell *row, int64_
     const fc_filter_taps *taps = &call->second;
     CELL(mean) mean = CELL(mean_of)(call, taps);
     if (taps->box) {
-        CELL(box_row)(taps, row, s->second_weight, call->filter->step, columns, &mean, s, to);
+        CELL(box_row)(taps, row, call->filter->step, columns, &mean, s, to);
         return;
     }
     for (int64_t t = 0; t < taps->count; t++)
@@ -218,7 +231,8 @@ static void CELL(run)(const fc_filter_call *call, int64_t task, void *scratch) {
     bool two = call->second.count > 0, plain = f->out_element == CELL_ELEMENT;
     plain = plain && p.columns % CELLS == 0; /* out is written as it is computed, whole vectors at a time */
     int64_t out_size = (int64_t)fc_element_size(f->out_element), copied = INT64_MIN;
-    int64_t middle = p.columns + call->left[1] + call->right[1];
+    int64_t middle = call->inside ? p.columns : p.columns + call->left[1] + call->right[1];
+    int64_t lead = call->inside && two ? round_up(call->left[1], CELLS) : 0; /* the first stage stores whole lines */
     for (int64_t h = p.begin; h < p.end; h += FC_FILTER_ROWS) {
         int64_t rows = smaller(FC_FILTER_ROWS, p.end - h);
         char *out[FC_FILTER_ROWS];
@@ -226,15 +240,20 @@ static void CELL(run)(const fc_filter_call *call, int64_t task, void *scratch) {
         for (int64_t r = 0; r < FC_FILTER_ROWS; r++) {
             int64_t at = p.image * f->out_stride[0] + p.depth * f->out_stride[1] + (h + r) * f->out_stride[2];
             out[r] = r < rows ? call->out + (at + p.column) * out_size : NULL;
-            to[r] = plain && !two && r < rows ? (cell *)(void *)out[r] : s.middle + r * s.pitch;
+            to[r] = plain && !two && r < rows ? (cell *)(void *)out[r] : s.middle + r * s.pitch + lead;
         }
         CELL(fill_table)(call, &p, h, &copied, &s);
         CELL(run_first)(call, h, rows, p.begin, middle, to, &s);
         for (int64_t r = 0; r < rows; r++) {
             cell *result = two ? plain ? (cell *)(void *)out[r] : s.result : to[r];
             if (two) {
-                CELL(prepare_middle)(call, &p, to[r], &s);
-                CELL(run_second)(call, to[r], r, p.columns, result, &s);
+                cell *row = to[r];
+                if (call->inside) {
+                    row -= call->left[1];
+                    CELL(extend_middle)(call, s.edges, to[r], row);
+                }
+                CELL(prepare_middle)(call, &p, row, &s);
+                CELL(run_second)(call, row, r, p.columns, result, &s);
             }
             if (!plain)
                 CELL(write_row)[f->out_element](result, out[r], p.columns);

@@ -128,12 +128,18 @@ static double rough_sum(const fc_filter_taps *taps, const real *const *table, in
 enum { DOUBTFUL = 8 }; /* sums that wait for their additions side by side */
 typedef float few __attribute__((vector_size(DOUBTFUL * sizeof(float))));
 typedef double few_doubles __attribute__((vector_size(DOUBTFUL * sizeof(double))));
+#if FC_ISA_IS >= 2
+#define FC_FEW(p, at) \
+    __builtin_convertvector((few)_mm256_i32gather_ps(p, _mm256_loadu_si256((const __m256i *)(const void *)(at)), 4), \
+                            few_doubles)
+#else
 #define FC_FEW(p, at) \
     __builtin_convertvector(((few){(p)[(at)[0]], (p)[(at)[1]], (p)[(at)[2]], (p)[(at)[3]], (p)[(at)[4]], (p)[(at)[5]], \
                                    (p)[(at)[6]], (p)[(at)[7]]}), few_doubles)
+#endif
 
 /* Outputs `at` in double, in SciPy's order, and cut. */
-static void exact_sums(const fc_filter_taps *taps, const real *const *table, const int64_t at[DOUBTFUL], real *to) {
+static void exact_sums(const fc_filter_taps *taps, const real *const *table, const int32_t at[DOUBTFUL], real *to) {
     bool pairs = taps->order == FC_ORDER_EVEN || taps->order == FC_ORDER_ODD;
     double sign = taps->order == FC_ORDER_EVEN ? 1 : -1;
     few_doubles sum = {0};
@@ -165,9 +171,9 @@ static void settle_some(const fc_filter_taps *taps, const real *const *table, in
             at[left++] = at[i];
     }
     for (int64_t i = 0; i < left; i += DOUBTFUL) {
-        int64_t some[DOUBTFUL];
+        int32_t some[DOUBTFUL]; /* columns of a strip */
         for (int j = 0; j < DOUBTFUL; j++)
-            some[j] = at[smaller(i + j, left - 1)];
+            some[j] = (int32_t)at[smaller(i + j, left - 1)];
         exact_sums(taps, table, some, to);
     }
 }
