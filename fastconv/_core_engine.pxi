@@ -242,6 +242,45 @@ cdef class Engine:
         return 0
 
 
+cdef class Lines:
+    """The call of a convolution of two lines: little work, so little may be spent on how to do it.
+
+    find(dtype of x, of w, shape of x, of w, mode, method) says it: (plan or None for NumPy's loop,
+    length of the result, whether the two change places), or None for what is a larger matter. What it
+    said last is kept, as one object.
+    """
+
+    cdef object find, correlate
+    cdef tuple last
+
+    def __init__(self, find, correlate):
+        self.find, self.correlate = find, correlate
+
+    def __call__(self, x, w, mode, method):
+        """The convolution, or None."""
+        cdef tuple last
+        if type(x) is not ndarray or type(w) is not ndarray:
+            return None
+        if type(mode) is not str or type(method) is not str:
+            return None
+        dtype, x_shape, w_shape = x.dtype, x.shape, w.shape
+        with cython.critical_section(self):
+            last = self.last
+        if (last is None or last[0] is not dtype or last[0] is not w.dtype or last[1] != x_shape
+                or last[2] != w_shape or last[3] is not mode or last[4] is not method):
+            found = self.find(dtype, w.dtype, x_shape, w_shape, mode, method)
+            if found is None:
+                return None
+            last = (dtype, x_shape, w_shape, mode, method, *found)
+            with cython.critical_section(self):
+                self.last = last
+        if last[5] is None:
+            return self.correlate(x, w[::-1], mode)
+        if last[7]:
+            x, w = w, x
+        return (<Plan> last[5]).convolve_line(x, w, last[6])
+
+
 cdef enum:
     _ALIGNED_FROM = 1 << 16  # bytes; what is smaller stays in L1, where a vector across two lines costs little
     _LINE = 64
