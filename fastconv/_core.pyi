@@ -167,6 +167,7 @@ def run_filter(
     threads: int = 0,
 ) -> None: ...
 def dense_channels(array: np.ndarray, rank: int, channels_last: bool) -> bool | None: ...
+@disjoint_base
 class Lines:
     def __init__(
         self,
