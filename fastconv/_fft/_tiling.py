@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from bisect import bisect_left
 from functools import lru_cache
+from itertools import product
 from operator import le
 from typing import Any, NamedTuple
 
@@ -36,7 +37,7 @@ _MOST_SPECTRA_BYTES = 1 << 29
 _LONGEST_TILE = 1 << 22
 _OUTPUTS = (1, 2, 4, 8, 16)  # of a tile, in extents of the kernel
 _MOST_KNOWN = 1024  # cuts of one problem that are remembered
-_ROWS = 4  # of outputs whose columns are summed together, in extents of the kernel
+_ROWS = (4, 8)  # of outputs whose columns are summed together, in extents of the kernel
 
 # Costs in nanoseconds, with the slack of the core's own cost functions.
 _SLACK = 1.9
@@ -318,25 +319,29 @@ def _tiling(facts: _Facts, dense: tuple[int, ...], tile: tuple[int, ...]) -> Til
 def _columns(facts: _Facts, dense: tuple[int, ...], per_call: bool) -> Tiling:
     """The cheapest cut where rows alone are transformed."""
     (height, width), (down, across), wide = dense, facts.extents, facts.wide
-    blocks = -(-height // max(_ROWS * down, 64))
-    rows = -(-height // blocks)
     per_tap = 4e9 * wide / (_SLACK * _COLUMN_SHARE * _core.rates_used()["fma_flops"])
-    lengths = [tile[1] for tile in _tiles(facts, dense)]
-    lengths += [1 << i for i in range((2 * across).bit_length(), min(lengths[-1].bit_length(), 12))]
+    whole = _fast_length(width + across - 1)
+    first = max((4 * across - 1).bit_length() - 2, 3)
+    lengths = [n << i for i in (first, first + 1) for n in (4, 5, 6) if n << i < whole]
 
-    def run_of(length: int) -> float:
-        ns = _transform_ns(length, 1, wide) * (1.15 if length & (length - 1) else 1.0)
-        run = (rows + down - 1) * (ns + 0.2 * wide) + rows * (ns + per_tap * down)
-        run *= length * blocks * -(-width // (length - across + 1))
+    ns = 1.6 if wide > 1 else 1.0  # of transforms, about the same for all these lengths
+
+    def run_of(length: int, rows: int) -> float:
+        read = rows + down - 1
+        run = read * (ns + 0.2 * wide) + rows * (ns + per_tap * down)
+        if length * read * wide > 3 * TASK_SAMPLES:  # beyond L2
+            run *= 1.2
+        run *= length * -(-height // rows) * -(-width // (length - across + 1))
         return run + per_call * length * down * (ns + 6.0)
 
-    length = min(lengths, key=run_of)
-    valid = length - across + 1
+    some = [-(-height // max(height // max(ratio * down, 64), 1)) for ratio in _ROWS]
+    length, rows = min(product([*lengths, whole], some), key=lambda cut: run_of(*cut))
+    valid, blocks = length - across + 1, -(-height // rows)
     counts = blocks, -(-width // valid)
     group = _grouped(counts, max(TASK_SAMPLES // (length * (rows + down - 1)), 1))
     tasks = math.prod([-(-n // g) for n, g in zip(counts, group, strict=True)])
-    pack = length * down * (_transform_ns(length, 1, wide) + 6.0)
-    run = run_of(length) - per_call * pack
+    pack = length * down * (ns + 6.0)
+    run = run_of(length, rows) - per_call * pack
     calls = _TASK_NS * tasks * facts.groups + _CALL_NS
     return Tiling(
         "columns", (rows + down - 1, length), (rows, valid), counts, group, 1,
