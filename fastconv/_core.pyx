@@ -223,7 +223,7 @@ cdef class Plan:
         check(status)
 
 
-    def convolve_line(self, x, w, Py_ssize_t length):
+    cdef object convolve_line(self, x, w, Py_ssize_t length):
         """The convolution of two lines by this plan of one channel, as a new array of `length`; None
         where `run` could not read them."""
         cdef _View of_x = _View(), of_w = _View(), of_out = _View()

@@ -247,38 +247,38 @@ cdef class Lines:
 
     find(dtype of x, of w, shape of x, of w, mode, method) says it: (plan or None for NumPy's loop,
     length of the result, whether the two change places), or None for what is a larger matter. What it
-    said last is kept, as one object.
+    said last is kept.
     """
 
-    cdef object find, correlate
-    cdef tuple last
+    cdef object find, correlate, dtype, shapes, mode, method
+    cdef tuple way
 
     def __init__(self, find, correlate):
         self.find, self.correlate = find, correlate
 
     def __call__(self, x, w, mode, method):
         """The convolution, or None."""
-        cdef tuple last
-        if type(x) is not ndarray or type(w) is not ndarray:
+        cdef tuple way = None
+        if (type(x) is not ndarray or type(w) is not ndarray or type(mode) is not str
+                or type(method) is not str):
             return None
-        if type(mode) is not str or type(method) is not str:
-            return None
-        dtype, x_shape, w_shape = x.dtype, x.shape, w.shape
+        dtype, shapes = x.dtype, (x.shape, w.shape)
         with cython.critical_section(self):
-            last = self.last
-        if (last is None or last[0] is not dtype or last[0] is not w.dtype or last[1] != x_shape
-                or last[2] != w_shape or last[3] is not mode or last[4] is not method):
-            found = self.find(dtype, w.dtype, x_shape, w_shape, mode, method)
-            if found is None:
+            if (self.dtype is dtype and dtype is w.dtype and self.mode is mode
+                    and self.method is method and self.shapes == shapes):
+                way = self.way
+        if way is None:
+            way = self.find(dtype, w.dtype, x.shape, w.shape, mode, method)
+            if way is None:
                 return None
-            last = (dtype, x_shape, w_shape, mode, method, *found)
             with cython.critical_section(self):
-                self.last = last
-        if last[5] is None:
+                self.dtype, self.shapes, self.mode = dtype, shapes, mode
+                self.method, self.way = method, way
+        if way[0] is None:
             return self.correlate(x, w[::-1], mode)
-        if last[7]:
+        if way[2]:
             x, w = w, x
-        return (<Plan> last[5]).convolve_line(x, w, last[6])
+        return (<Plan> way[0]).convolve_line(x, w, way[1])
 
 
 cdef enum:
