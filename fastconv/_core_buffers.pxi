@@ -23,10 +23,14 @@ cdef class _View:
         if self.held:
             PyBuffer_Release(&self.buffer)
 
-    cdef int hold(self, object array, bint writable, str name) except -1:
-        PyObject_GetBuffer(array, &self.buffer, PyBUF_STRIDES | (PyBUF_WRITABLE if writable else 0))
+    cdef bint reads(self, object array, int flags=0) except -1:
+        """Hold the array; whether its elements lie at multiples of their size."""
+        PyObject_GetBuffer(array, &self.buffer, PyBUF_STRIDES | flags)
         self.held = True
-        if not regular(&self.buffer):
+        return regular(&self.buffer)
+
+    cdef int hold(self, object array, bint writable, str name) except -1:
+        if not self.reads(array, PyBUF_WRITABLE if writable else 0):
             raise ValueError(
                 f"{name}: address or strides {array.strides} are no multiples of the item size"
             )

@@ -242,6 +242,45 @@ cdef class Engine:
         return 0
 
 
+cdef class Lines:
+    """The call of a convolution of two lines: little work, so little may be spent on how to do it.
+
+    find(dtype of x, of w, shape of x, of w, mode, method) says it: (plan or None for NumPy's loop,
+    length of the result, whether the two change places), or None for what is a larger matter. What it
+    said last is kept.
+    """
+
+    cdef object find, correlate, dtype, shapes, mode, method
+    cdef tuple way
+
+    def __init__(self, find, correlate):
+        self.find, self.correlate = find, correlate
+
+    def __call__(self, x, w, mode, method):
+        """The convolution, or None."""
+        cdef tuple way = None
+        if (type(x) is not ndarray or type(w) is not ndarray or type(mode) is not str
+                or type(method) is not str):
+            return None
+        dtype, shapes = x.dtype, (x.shape, w.shape)
+        with cython.critical_section(self):
+            if (self.dtype is dtype and dtype is w.dtype and self.mode is mode
+                    and self.method is method and self.shapes == shapes):
+                way = self.way
+        if way is None:
+            way = self.find(dtype, w.dtype, x.shape, w.shape, mode, method)
+            if way is None:
+                return None
+            with cython.critical_section(self):
+                self.dtype, self.shapes, self.mode = dtype, shapes, mode
+                self.method, self.way = method, way
+        if way[0] is None:
+            return self.correlate(x, w[::-1], mode)
+        if way[2]:
+            x, w = w, x
+        return (<Plan> way[0]).convolve_line(x, w, way[1])
+
+
 cdef enum:
     _ALIGNED_FROM = 1 << 16  # bytes; what is smaller stays in L1, where a vector across two lines costs little
     _LINE = 64

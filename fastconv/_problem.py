@@ -84,6 +84,8 @@ def _split_shape(
 
 
 def _check_lengths(problem: Problem, in_size: tuple[int, ...], pads: Pairs) -> None:
+    if max(map(max, (in_size, problem.stride, problem.dilation, *pads))) <= _LONGEST:
+        return
     lengths: dict[str, Sequence[int]] = {
         "x": in_size,
         "padding": [length for pair in pads for length in pair],
@@ -102,9 +104,9 @@ def geometry(
     batch, in_size = _split_shape(problem, shape)
     kernel, stride, dilation = problem.kernel, problem.stride, problem.dilation
     transposed = problem.transposed
-    pads = normalize_padding(
-        problem.padding, in_size, kernel, stride, dilation, transposed=transposed
-    )
+    pads = problem.padding
+    if isinstance(pads, str):
+        pads = normalize_padding(pads, in_size, kernel, stride, dilation, transposed=transposed)
     _check_lengths(problem, in_size, pads)
     if not transposed:
         return batch, in_size, pads, output_size(in_size, kernel, stride, pads, dilation)

@@ -44,7 +44,7 @@ class NotFinite(Exception):
 
 
 def convolve_line(x: np.ndarray, w: np.ndarray, low: int, high: int) -> np.ndarray:
-    """Samples [low, high) of the convolution of two lines of one type, by three whole transforms."""
+    """Samples [low, high) of the convolution of two lines of one type, by three transforms."""
     from scipy import fft
 
     length = whole_length(len(x), len(w), low, high)

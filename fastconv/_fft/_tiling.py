@@ -1,6 +1,6 @@
 """What the FFT can run, how the dense output is cut into tiles, and what that costs.
 
-Every candidate cut is bounded from below first, by its transforms and its sums; the whole cost is
+Every candidate is bounded from below first, by its transforms and its sums; the whole cost is
 reckoned of those alone whose bound is below the best so far, mostly one or none.
 """
 
@@ -9,6 +9,8 @@ from __future__ import annotations
 import math
 from bisect import bisect_left
 from functools import lru_cache
+from itertools import product
+from operator import le
 from typing import Any, NamedTuple
 
 from fastconv import _core
@@ -33,8 +35,9 @@ TASK_SAMPLES = 1 << 17  # of x: input, spectrum and output of a task stay near L
 _PRODUCT_SAMPLES = 1 << 19  # of x and out: matrix products want many tiles at once
 _MOST_SPECTRA_BYTES = 1 << 29
 _LONGEST_TILE = 1 << 22
-_OUTPUTS = (1, 2, 4, 8, 16, _LONGEST_TILE)  # of a tile, in extents of the kernel
-_ROWS = 4  # of outputs whose columns are summed together, in extents of the kernel
+_OUTPUTS = (1, 2, 4, 8, 16)  # of a tile, in extents of the kernel
+_MOST_KNOWN = 1024  # cuts of one problem that are remembered
+_ROWS = (4, 8)  # of outputs whose columns are summed together, in extents of the kernel
 
 # Costs in nanoseconds, with the slack of the core's own cost functions.
 _SLACK = 1.9
@@ -132,7 +135,9 @@ class _Facts(NamedTuple):
     by_columns: bool  # whether that can be weighed too
     sum_ns: float  # least that sums over channels cost, per sample of the tiles
     read_ns: float  # and the reading of the weights' spectra, per sample of one tile
-    sizes: tuple[tuple[tuple[int, int], ...], ...]  # per axis: outputs and samples of tiles
+    sizes: tuple[tuple[tuple[int, int], ...], ...]  # of tiles per axis: outputs and samples
+    valid: tuple[tuple[int, ...], ...]  # per axis: outputs that such tiles have room for
+    known: dict[Any, Tiling]
 
 
 @lru_cache(maxsize=256)
@@ -147,13 +152,15 @@ def _facts(problem: Any) -> _Facts:
         sum_ns += 3.0 * ins * (outs <= 8 * groups)
         read_ns = 4.0 * products / 27
     sizes = []
-    for k in extents:
-        valid = [max(int(ratio * k), 16) for ratio in _OUTPUTS]
-        sizes.append(tuple([(v, _fast_length(v + k - 1)) for v in valid]))
+    for ratio in _OUTPUTS:
+        valid = [max(ratio * k, 16) for k in extents]
+        at = zip(valid, extents, strict=True)
+        sizes.append(tuple([(v, _fast_length(v + k - 1)) for v, k in at]))
+    rooms = [[size - k + 1 for (_, size), k in zip(each, extents, strict=True)] for each in sizes]
     return _Facts(
         way, extents, wide, ins, outs, groups, per_in, problem.channels_last,
         problem.rank == 1 and ins == 1, problem.rank == 2 and ins == outs == groups,
-        sum_ns, read_ns, tuple(sizes),
+        sum_ns, read_ns, tuple(sizes), tuple(zip(*rooms, strict=True)), {},
     )  # fmt: skip
 
 
@@ -169,28 +176,59 @@ def _transform_ns(size: int, rank: int, wide: int, lines: int = 4) -> float:
 
 def _tiles(facts: _Facts, dense: tuple[int, ...]) -> list[tuple[int, ...]]:
     """Tiles whose outputs are 1 to 16 times the kernel's extent, or all of them."""
-    found: list[tuple[int, ...]] = []
-    axes = tuple(zip(dense, facts.extents, facts.sizes, strict=True))
-    for i in range(len(_OUTPUTS) if max(dense) <= _LONGEST_TILE else len(_OUTPUTS) - 1):
-        tile = tuple(
-            [sizes[i][1] if sizes[i][0] < n else _fast_length(n + k - 1) for n, k, sizes in axes]
-        )
-        if facts.alone and facts.sizes[0][i][0] < dense[0]:  # lines in fours, for the vectors
-            tiles = -(-dense[0] // (4 * facts.sizes[0][i][0])) * 4
-            tile = (_fast_length(-(-dense[0] // tiles) + facts.extents[0] - 1),)
-        if not found or tile != found[-1]:
-            found.append(tile)
+    whole = tuple([_fast_length(n + k - 1) for n, k in zip(dense, facts.extents, strict=True)])
+    found = []
+    for sizes in facts.sizes:
+        if all(map(le, dense, [v for v, _ in sizes])):
+            break
+        if facts.alone:  # lines in fours, for the vectors
+            tiles = -(-dense[0] // (4 * sizes[0][0])) * 4
+            found.append((_fast_length(-(-dense[0] // tiles) + facts.extents[0] - 1),))
+            continue
+        axes = zip(sizes, dense, whole, strict=True)
+        found.append(tuple([size if v < n else most for (v, size), n, most in axes]))
+    if max(dense) <= _LONGEST_TILE or not found:
+        found.append(whole)
     return found
 
 
 def best_tiling(
     problem: Any, dense: tuple[int, ...], per_call: bool, most_seconds: float = math.inf
 ) -> Tiling | None:
-    """The cheapest cut, packing included where it is done `per_call`, if any takes less time."""
+    """The cheapest cut, packing included where it is done `per_call`, if any takes less time.
+
+    Which it is depends on how often each tile is needed; so it is searched for once for all sizes
+    that need the same tiles as often, and what every output costs is added.
+    """
     facts = _facts(problem)
+    if facts.alone or facts.by_columns:  # whose tiles follow every size
+        cut = _searched(facts, dense, per_call)
+    else:
+        cut = _remembered(facts, dense, per_call)
+    each = 0.6 * facts.outs + facts.last * (facts.ins + 2.3 * facts.outs)
+    run_ns = cut.run_ns + _SLACK * each * math.prod(dense)
+    if run_ns + per_call * cut.pack_ns >= 1e9 * most_seconds:
+        return None
+    return cut._replace(run_ns=run_ns)
+
+
+def _remembered(facts: _Facts, dense: tuple[int, ...], per_call: bool) -> Tiling:
+    key: Any = (per_call, max(dense) <= _LONGEST_TILE)
+    for n, k, valid in zip(dense, facts.extents, facts.valid, strict=True):
+        key += (_fast_length(n + k - 1), *[-(-n // v) for v in valid])
+    cut = facts.known.get(key)
+    if cut is None:
+        cut = _searched(facts, dense, per_call)
+        if len(facts.known) >= _MOST_KNOWN:
+            facts.known.clear()
+        facts.known[key] = cut
+    return cut
+
+
+def _searched(facts: _Facts, dense: tuple[int, ...], per_call: bool) -> Tiling:
+    """The cheapest cut, without what every output costs."""
     _, extents, wide, ins, outs, *_ = facts
-    rank, lines, most_ns = len(dense), ins + outs, 1e9 * most_seconds
-    fixed = _SLACK * (0.6 * math.prod(dense) * outs + _TASK_NS + _CALL_NS)
+    rank, lines = len(dense), ins + outs
     pack = per_call * outs * facts.per_in
     least = []
     for tile in _tiles(facts, dense):
@@ -199,25 +237,25 @@ def best_tiling(
             size *= b
             samples *= -(-n // (b - k + 1)) * b
         ns = _transform_ns(size, rank, wide)
-        run = samples * lines * ns + max(samples * facts.sum_ns, size * facts.read_ns)
-        bound = fixed + _SLACK * (run + pack * size * (ns + 1.5))
-        if bound < most_ns:
-            least.append((bound, tile))
+        run = samples * (lines * ns + facts.sum_ns)
+        if facts.read_ns:  # spectra are read for each task, of which none has more tiles than this
+            most = _PRODUCT_SAMPLES // size // lines
+            together = min(4 * most, samples // size) if most > 1 else 1
+            task = max(4.5 * outs, facts.read_ns - facts.sum_ns * together) + _TASK_NS / size
+            run += samples / together * task - _TASK_NS
+        bound = _SLACK * (run + pack * size * (ns + 1.5) + _TASK_NS + _CALL_NS)
+        least.append((bound, tile))
     least.sort()
-    best = None
-    if facts.by_columns:
-        best = _columns(facts, dense, per_call)
-        if seconds(best, per_call) >= most_seconds:
-            best = None
-        else:
-            most_ns = 1e9 * seconds(best, per_call)
+    best = _columns(facts, dense, per_call) if facts.by_columns else None
+    best_ns = math.inf if best is None else best.run_ns + per_call * best.pack_ns
     for bound, tile in least:
-        if bound >= most_ns:
+        if bound >= best_ns:
             break
         cut = _tiling(facts, dense, tile)
         ns = cut.run_ns + per_call * cut.pack_ns
-        if ns < most_ns:
-            best, most_ns = cut, ns
+        if ns < best_ns:
+            best, best_ns = cut, ns
+    assert best is not None
     return best
 
 
@@ -261,7 +299,7 @@ def _tiling(facts: _Facts, dense: tuple[int, ...], tile: tuple[int, ...]) -> Til
     tasks = math.prod([-(-n // g) for n, g in zip(counts, group, strict=True)])
     tasks *= -(-groups // channels)
     ns = _transform_ns(size, len(tile), wide, together * (ins if summed else channels * per_in))
-    run = size * tiles * (ins + outs) * ns + 0.6 * math.prod(dense) * outs
+    run = size * tiles * (ins + outs) * ns
     if summed:
         arithmetic = 9 * outs + 8.0 * wide * outs * per_in * together / 190
         run += size / 2 * tasks * max(arithmetic, 8.0 * wide * outs * per_in / 27)
@@ -270,8 +308,6 @@ def _tiling(facts: _Facts, dense: tuple[int, ...], tile: tuple[int, ...]) -> Til
             run += 3.0 * size * tiles * ins
     else:
         run += 0.25 * wide * size * tiles * outs * per_in
-    if facts.last:
-        run += math.prod(dense) * (ins + 2.3 * outs)
     return Tiling(
         way, tile, valid, counts, group, channels,
         _SLACK * (run + _TASK_NS * tasks + _CALL_NS),
@@ -283,28 +319,32 @@ def _tiling(facts: _Facts, dense: tuple[int, ...], tile: tuple[int, ...]) -> Til
 def _columns(facts: _Facts, dense: tuple[int, ...], per_call: bool) -> Tiling:
     """The cheapest cut where rows alone are transformed."""
     (height, width), (down, across), wide = dense, facts.extents, facts.wide
-    blocks = -(-height // max(_ROWS * down, 64))
-    rows = -(-height // blocks)
     per_tap = 4e9 * wide / (_SLACK * _COLUMN_SHARE * _core.rates_used()["fma_flops"])
-    lengths = [tile[1] for tile in _tiles(facts, dense)]
-    lengths += [1 << i for i in range((2 * across).bit_length(), min(lengths[-1].bit_length(), 12))]
-    found = []
-    for length in lengths:
-        valid = length - across + 1
-        tiles = -(-width // valid)
-        group = _grouped((blocks, tiles), max(TASK_SAMPLES // (length * (rows + down - 1)), 1))
-        tasks = math.prod([-(-n // g) for n, g in zip((blocks, tiles), group, strict=True)])
-        ns = _transform_ns(length, 1, wide)
-        if length & (length - 1):
-            ns *= 1.15
-        run = (rows + down - 1) * (ns + 0.2 * wide) + rows * (ns + per_tap * down)
-        run = length * tiles * blocks * run + 0.6 * height * width
-        if facts.last:
-            run += 3.3 * height * width
-        calls = _TASK_NS * tasks * facts.groups + _CALL_NS
-        pack = length * down * (ns + 6.0) * facts.groups
-        found.append(Tiling(
-            "columns", (rows + down - 1, length), (rows, valid), (blocks, tiles), group, 1,
-            _SLACK * (run * facts.groups + calls), _SLACK * (pack + _CALL_NS), _SLACK * calls,
-        ))  # fmt: skip
-    return min(found, key=lambda cut: cut.run_ns + per_call * cut.pack_ns)
+    whole = _fast_length(width + across - 1)
+    first = max((4 * across - 1).bit_length() - 2, 3)
+    lengths = [n << i for i in (first, first + 1) for n in (4, 5, 6) if n << i < whole]
+
+    ns = 1.6 if wide > 1 else 1.0  # of transforms, about the same for all these lengths
+
+    def run_of(length: int, rows: int) -> float:
+        read = rows + down - 1
+        run = read * (ns + 0.2 * wide) + rows * (ns + per_tap * down)
+        if length * read * wide > 3 * TASK_SAMPLES:  # beyond L2
+            run *= 1.2
+        run *= length * -(-height // rows) * -(-width // (length - across + 1))
+        return run + per_call * length * down * (ns + 6.0)
+
+    some = [-(-height // max(height // max(ratio * down, 64), 1)) for ratio in _ROWS]
+    length, rows = min(product([*lengths, whole], some), key=lambda cut: run_of(*cut))
+    valid, blocks = length - across + 1, -(-height // rows)
+    counts = blocks, -(-width // valid)
+    group = _grouped(counts, max(TASK_SAMPLES // (length * (rows + down - 1)), 1))
+    tasks = math.prod([-(-n // g) for n, g in zip(counts, group, strict=True)])
+    pack = length * down * (ns + 6.0)
+    run = run_of(length, rows) - per_call * pack
+    calls = _TASK_NS * tasks * facts.groups + _CALL_NS
+    return Tiling(
+        "columns", (rows + down - 1, length), (rows, valid), counts, group, 1,
+        _SLACK * (run * facts.groups + calls), _SLACK * (pack * facts.groups + _CALL_NS),
+        _SLACK * calls,
+    )  # fmt: skip

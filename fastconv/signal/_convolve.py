@@ -34,14 +34,14 @@ __all__ = [
 _MODES = ("full", "same", "valid")
 _METHODS = ("auto", "direct", "fft")
 _F32, _F64 = np.dtype(np.float32), np.dtype(np.float64)
-_ndarray = np.ndarray
 # Both arguments are arrays, so NumPy need not look for another implementation of its function.
 _correlate = getattr(np.correlate, "__wrapped__", np.correlate)
 # NumPy's loop wins where it takes less than a call of the core: it has its own code for up to 11
-# taps. Nanoseconds a sample and tap there, a sample of more taps, a sample and a call of the core.
-_NUMPY_TAPS = 11
-_NUMPY_NS_F64, _NUMPY_NS_F32, _NUMPY_LONG_NS = 0.2, 0.14, 12.0
-_CORE_NS_F64, _CORE_NS_F32, _CALL_NS = 1.1, 0.4, 3500.0
+# taps. Nanoseconds a sample and a tap there, a sample of more taps, a sample in the core, and what
+# a call of the core takes more.
+_NUMPY_TAPS, _NUMPY_LONG_NS = 11, 12.0
+_NUMPY_NS, _TAP_NS, _CORE_NS = {"d": 0.3, "f": 1.2}, 0.3, {"d": 1.25, "f": 0.65}
+_CALL_NS = 700.0
 
 
 def region_of(
@@ -66,42 +66,29 @@ def region_of(
 
 
 @lru_cache(maxsize=512)
-def _line(code: str, n: int, k: int, mode: str) -> tuple[Any, int] | None:
-    """The plan of a signal of n >= k samples and the length of the result; None for the FFT."""
-    ((low, high),) = region_of(mode, (n,), (k,))
-    padding = (k - 1 - low, high - n)
-    plan = fastest_plan(code, (1, 1, n), (k,), (padding,))
-    return None if plan.algorithm == "fft" else (plan, high - low)
+def _line(
+    dtype: np.dtype[Any], of_w: np.dtype[Any], x_shape: tuple[int, ...], w_shape: tuple[int, ...],
+    mode: str, method: str,
+) -> tuple[Any, int, bool] | None:  # fmt: skip
+    """How to convolve two lines of one float type, as `_core.Lines` wants it; None for others."""
+    if dtype is not of_w or (dtype is not _F64 and dtype is not _F32):
+        return None
+    if not len(x_shape) == len(w_shape) == 1 or mode not in _MODES or method not in _METHODS:
+        return None
+    (n,), (k,), char = x_shape, w_shape, dtype.char
+    if not n or not k or (n < k and mode == "same"):
+        return None
+    low, high = region_of(mode, (n,), (k,))[0]
+    swapped = n < k
+    n, k = max(n, k), min(n, k)
+    numpy_ns = _NUMPY_NS[char] + _TAP_NS * k if k <= _NUMPY_TAPS else _NUMPY_LONG_NS
+    if n * (numpy_ns - _CORE_NS[char]) < _CALL_NS:
+        return None, high - low, swapped
+    plan = fastest_plan(CODES[dtype], (1, 1, n), (k,), ((k - 1 - low, high - n),))
+    return None if plan.algorithm == "fft" else (plan, high - low, swapped)
 
 
-def _convolve_line(x: np.ndarray, w: np.ndarray, mode: str) -> np.ndarray | None:
-    """Convolution of two signals of one float type, unless that is a larger matter."""
-    n, k = len(x), len(w)
-    if n < k:
-        if mode == "same":
-            return None
-        x, w, n, k = w, x, k, n
-    if not k:
-        return None
-    if x.dtype is _F64:
-        ns = (_NUMPY_NS_F64 * k if k <= _NUMPY_TAPS else _NUMPY_LONG_NS) - _CORE_NS_F64
-    else:
-        ns = (_NUMPY_NS_F32 * k if k <= _NUMPY_TAPS else _NUMPY_LONG_NS) - _CORE_NS_F32
-    if n * ns < _CALL_NS:
-        return _correlate(x, w[::-1], mode)
-    for array in (x, w):
-        if not (array.flags.forc and array.flags.aligned):
-            return None
-    found = _line("f64" if x.dtype is _F64 else "f32", n, k, mode)
-    if found is None:
-        return None
-    plan, length = found
-    out = np.empty(length, x.dtype)
-    plan.run(
-        plan.pack(w.reshape(1, 1, k), flip=True), x.reshape(1, n), out.reshape(1, length),
-        threads=-_core.threads_here.get(),
-    )  # fmt: skip
-    return out
+_convolve_line = _core.Lines(_line, _correlate)
 
 
 def _convolve(in1: Any, in2: Any, mode: str, method: str, *, fft: bool = False) -> np.ndarray:
@@ -149,15 +136,9 @@ def convolve(in1: Any, in2: Any, mode: str = "full", method: str = "auto") -> np
     >>> signal.convolve(np.array([1, 2, 3]), np.array([0, 1, 5]), "same")
     array([ 1,  7, 13])
     """
-    if type(in1) is _ndarray and type(in2) is _ndarray and in1.ndim == 1 == in2.ndim:
-        dtype = in1.dtype
-        if (
-            dtype is in2.dtype and (dtype is _F64 or dtype is _F32)
-            and mode in _MODES and method in _METHODS
-        ):  # fmt: skip
-            out = _convolve_line(in1, in2, mode)
-            if out is not None:
-                return out
+    out = _convolve_line(in1, in2, mode, method)
+    if out is not None:
+        return out
     try:
         return _convolve(in1, in2, mode, method)
     except NotCovered as reason:
@@ -192,15 +173,10 @@ def correlate(in1: Any, in2: Any, mode: str = "full", method: str = "auto") -> n
     >>> signal.correlate(np.array([1.0, 2, 3]), np.array([0.0, 1, 0.5]))
     array([0.5, 2. , 3.5, 3. , 0. ])
     """
-    if type(in1) is _ndarray and type(in2) is _ndarray and in1.ndim == 1 == in2.ndim:
-        dtype = in1.dtype
-        if (
-            dtype is in2.dtype and (dtype is _F64 or dtype is _F32)
-            and mode in _MODES and method in _METHODS
-        ):  # fmt: skip
-            out = _convolve_line(in1, in2[::-1].copy(), mode)
-            if out is not None:
-                return out
+    if type(in2) is np.ndarray and in2.ndim == 1:
+        out = _convolve_line(in1, in2[::-1], mode, method)
+        if out is not None:
+            return out
     try:
         x, w = as_operands(in1, in2)
         if mode not in _MODES:
