@@ -2,7 +2,7 @@
 #ifndef FC_SPLIT_COST_H
 #define FC_SPLIT_COST_H
 
-#include "kernel.h"
+#include "cost.h"
 #include "simd/tiles.h"
 
 /* Seconds of one product of tiles, priced at a share of their rate: a busy sibling thread takes more than half of it and
