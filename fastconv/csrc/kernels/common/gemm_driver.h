@@ -79,7 +79,8 @@ FC_INLINE double fc_gemm_seconds(const fc_part *part, const fc_machine *machine,
     double store = in_registers ? 1.5 : p->out_channels_last ? turned : 18.0;
     double cycles = (double)part->reduction * (step / 0.89 + column * (double)vectors) + tiles * 45 * chunks +
                     rows * (double)vectors * (store + 2 * (chunks - 1));
-    return 2 * (double)(p->groups * runs) * cycles / machine->vector_fma_rate[FC_PASTE(FC_ISA_, FC_ISA)] +
+    cycles = (double)p->groups * ((double)runs * cycles + 200); /* a group is a task of its own */
+    return 2 * cycles / machine->vector_fma_rate[FC_PASTE(FC_ISA_, FC_ISA)] +
            fc_cost_traffic(part, machine);
 }
 

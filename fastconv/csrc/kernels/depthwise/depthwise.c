@@ -120,7 +120,7 @@ static void prepare(fc_part *part, const fc_machine *machine) {
 }
 
 /* Of a row of outputs besides its vectors: many channels of short rows take little else. */
-#define ROW_CYCLES 12.0
+#define ROW_CYCLES 6.0
 
 /* Cycles of the planar form, x and out in cache. */
 static double planar_cycles(const fc_part *part) {
