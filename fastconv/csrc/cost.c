@@ -42,6 +42,29 @@ fc_rates fc_rates_used(void) {
                       .memory_bytes = m->memory_rate};
 }
 
+/* Bytes of out, and of the rows of x that a part reads, whole: those between the columns of a stride come along. */
+static double bytes_touched(const fc_part *part) {
+    const fc_problem *p = &part->problem;
+    double read = (double)(p->in_ch * part->axis[2].in), written = (double)(p->out_ch * part->out_pixels);
+    for (int i = 0; i < 2; i++) {
+        const fc_axis *axis = &part->axis[i];
+        int64_t rows = axis->out * (axis->kernel < axis->stride ? axis->kernel : axis->stride);
+        read *= (double)(rows < axis->in ? rows : axis->in);
+    }
+    return (double)fc_storage_size(p->dtype) * (read + written);
+}
+
+double fc_cost_beyond_l2(const fc_part *part, const fc_machine *machine) {
+    double beyond = bytes_touched(part) / (double)machine->l2_bytes - 1;
+    return beyond < 0 ? 0 : beyond < 1 ? beyond : 1;
+}
+
+double fc_cost_traffic(const fc_part *part, const fc_machine *machine) {
+    double bytes = bytes_touched(part), beyond = fc_cost_beyond_l2(part, machine);
+    double far = bytes < (double)machine->l3_bytes / 2 ? machine->l3_rate : machine->memory_rate;
+    return bytes * (beyond / far + (1 - beyond) / machine->l2_rate);
+}
+
 double fc_cost_run(const fc_kernel *kernel, const fc_part *part) { return kernel->seconds(part, fc_cpu_machine()); }
 
 double fc_cost_pack(const fc_kernel *kernel, const fc_part *part) {

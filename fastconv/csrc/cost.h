@@ -31,4 +31,9 @@ void fc_cost_take_rates(fc_machine *machine, fc_isa isa, const fc_rates *rates);
 double fc_cost_run(const fc_kernel *kernel, const fc_part *part);
 double fc_cost_pack(const fc_kernel *kernel, const fc_part *part);
 
+/* The share of x and out that L2 does not hold while they are read and written, and the seconds to bring them: once
+ * read, once written, by neighbours one after the other. */
+double fc_cost_beyond_l2(const fc_part *part, const fc_machine *machine);
+double fc_cost_traffic(const fc_part *part, const fc_machine *machine);
+
 #endif

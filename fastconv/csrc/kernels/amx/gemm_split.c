@@ -70,7 +70,9 @@ static FC_COLD double seconds(const fc_part *part, const fc_machine *machine) {
     /* Gathering weights, of which one tap's are apart, takes longer than the copy that cost.c counts. */
     if (part->problem.pack_per_call && part->taps > 1)
         cycles += 0.15 * (double)packed_bytes(part);
-    return fmax(dots, stream) + 0.3 * fmin(dots, stream) + 2 * cycles / vector_rate + blocks * machine->task_seconds;
+    /* x and out are asked for ahead, which hides about half of their way. */
+    return fmax(dots, stream) + 0.3 * fmin(dots, stream) + 2 * cycles / vector_rate + blocks * machine->task_seconds +
+           0.5 * fc_cost_traffic(part, machine);
 }
 
 /* [largest magnitude of each group][tiles][gemm's panels], the first two rounded to 64 bytes. */

@@ -2,7 +2,7 @@
 #ifndef FC_SPLIT_COST_H
 #define FC_SPLIT_COST_H
 
-#include "kernel.h"
+#include "cost.h"
 #include "simd/tiles.h"
 
 /* Seconds of one product of tiles: at their rate, of which blocks of operands in L2 reach nine tenths while the sibling

@@ -73,28 +73,22 @@ FC_INLINE double lane_cycles(const fc_part *part) {
     lane_shape shape = lane_shape_of(part);
     double rows = (double)(part->axis[0].out * part->axis[1].out);
     double blocks = rows * (double)((part->axis[2].out + LANE_PIXELS - 1) / LANE_PIXELS) * (double)shape.blocks;
-    bool shared = part->axis[2].kernel >= 3 && part->axis[2].dilation == 1 && part->axis[2].stride <= 2;
+    int64_t taps = part->axis[2].kernel;
+    bool body = taps == 3 || (shape.kind == LANES_PLAIN && (taps == 5 || taps == 7)); /* as lane_sweep_run has them */
+    bool shared = body && part->axis[2].dilation == 1 && part->axis[2].stride <= 2;
     double step = shape.kind == LANES_ONE ? 0.62 : shared ? 0.55 : shape.kind == LANES_PERMUTED ? 1.25 : 1.0;
     /* Blocks of other channels in than out load through masks. */
-    if (shape.kind == LANES_PERMUTED && part->group_in_ch != part->group_out_ch && step < 1.5)
-        step = 1.5;
+    if (shape.kind == LANES_PERMUTED && part->group_in_ch != part->group_out_ch)
+        step = shared ? 1.5 : 2.6;
     /* At the border every value comes through a table of pointers. */
     if (shape.kind == LANES_ONE && part->axis[2].kernel > 1) {
         double border = 2.0 * LANE_PIXELS / (double)(part->axis[2].out + LANE_PIXELS);
-        step += 0.3 * (border < 1 ? border : 1);
+        step += 0.8 * (border < 1 ? border : 1);
     }
-    if (part->axis[2].kernel > 7) /* x of so many taps leaves L1 between the blocks of a row */
-        step *= 2.3;
+    if (taps > 7) /* x of so many taps leaves L1 between the blocks of a row */
+        step *= 1.3;
     double store = part->problem.out_channels_last ? 1.5 : 2.0 * VL;
     return blocks * (LANE_PIXELS * ((double)part->reduction * step + store) + 30);
-}
-
-/* Seconds to bring x in and out to where they stay, which small kernels do not hide. */
-FC_INLINE double fc_traffic_seconds(const fc_part *part, const fc_machine *machine) {
-    double bytes = (double)fc_storage_size(part->problem.dtype) *
-                   ((double)part->in_pixels * (double)part->problem.in_ch +
-                    (double)part->out_pixels * (double)part->problem.out_ch);
-    return bytes / (bytes > (double)machine->l2_bytes ? machine->l3_rate : machine->l2_rate);
 }
 
 #define LANE_PADDING INT64_MIN

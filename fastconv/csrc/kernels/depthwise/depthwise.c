@@ -12,6 +12,7 @@
  * since which is used depends on the layout of x.
  * Bound: FMA throughput and L1 loads, which are about even at 3 x 3; memory for small kernels on large planes.
  */
+#include "cost.h"
 #include "kernels/common/channel_lanes_run.h"
 #include "kernels/common/integers.h"
 #include "kernels/depthwise/channel_strip.h"
@@ -117,6 +118,9 @@ static void prepare(fc_part *part, const fc_machine *machine) {
     part->block[CHUNK_ROWS] = smaller(larger(rows / block, 1) * block, larger(height->out, 1));
 }
 
+/* Of a row of outputs besides its vectors: many channels of short rows take little else. */
+#define ROW_CYCLES 6.0
+
 /* Cycles of the planar form, x and out in cache. */
 static double planar_cycles(const fc_part *part) {
     const fc_problem *p = &part->problem;
@@ -130,7 +134,7 @@ static double planar_cycles(const fc_part *part) {
     double shared = part->taps > 49 ? 0.8 : part->taps > 9 ? 0.7 : 0.58;
     double step = share_of(part) == 2 ? 1.3 : share_of(part) ? shared : dense_taps(width) ? 0.85 : 1.1;
     double store = p->out_channels_last && p->out_ch > 1 && !mixed ? 2.0 * VL : 2.5;
-    double row = (double)vectors * ((double)part->taps * step + store);
+    double row = (double)vectors * ((double)part->taps * step + store) + ROW_CYCLES;
     double in_rows = (double)(rows_read(part, height->out) * part->axis[0].kernel * part->axis[0].out);
     double copy = narrow_rows ? 1.2 * VL : width->stride > 2 ? 1.2 * VL : 2.0;
     double copies = in_place ? 0 : in_rows * ((double)(vectors * width->stride) * copy + 15);
@@ -139,7 +143,7 @@ static double planar_cycles(const fc_part *part) {
 
 /* The planar form asks ahead for what it reads and writes, so that the longer of the two remains. */
 static FC_COLD double seconds(const fc_part *part, const fc_machine *machine) {
-    double clock = machine->vector_fma_rate[FC_PASTE(FC_ISA_, FC_ISA)] / 2, traffic = fc_traffic_seconds(part, machine);
+    double clock = machine->vector_fma_rate[FC_PASTE(FC_ISA_, FC_ISA)] / 2, traffic = fc_cost_traffic(part, machine);
     if (strip_runs(part))
         return strip_cycles(part, machine) / clock + traffic;
     if (channels_in_lanes(part))

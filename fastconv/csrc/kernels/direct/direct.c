@@ -20,6 +20,7 @@
  * Bound: FMA throughput; L2 gives each tile step two vectors of weights per 14 cycles. One vector of channels needs 15 loads
  * for 14 FMAs: 0.93 of it at most.
  */
+#include "cost.h"
 #include "kernels/common/integers.h"
 #include "kernels/direct/pack.h"
 #include "kernels/direct/store.h"
@@ -95,8 +96,13 @@ static bool step_in_place(const fc_part *part, int64_t channels) {
     return part->axis[2].stride * channels * (int64_t)sizeof(real) <= 2048;
 }
 
-/* Cycles of a task besides its windows and tiles: tables of taps, bounds, the first misses. */
+/* Cycles of a task besides its windows and tiles: tables of taps, bounds, the first misses; of a tile and of each of its
+ * runs of taps besides their steps. */
 #define TASK_CYCLES 700.0
+#define TILE_CYCLES 60.0
+#define RUN_CYCLES 28.0
+/* As long as a line takes that nothing asks for ahead, in bytes of a stream. */
+#define LINE_BYTES_MISSED 400.0
 
 /* Cycles of one step (one input channel of one tap) over a row of `columns` pixels, cut as run() cuts it. */
 static double row_cycles(int64_t columns, int64_t runs, int64_t vecs) {
@@ -136,11 +142,7 @@ static double window_cycles(const fc_part *part, const fc_machine *machine) {
     if (strided)
         turned = channels * 2;
     if (part->problem.x_channels_last && part->taps == 1 && !FC_IS_NARROW && step_in_place(part, part->problem.in_ch)) {
-        /* Every group reads and writes a part of the same lines, which do not stay in L2 until the next does, at steps
-         * that nothing foresees. */
-        size_t bytes = (size_t)(part->problem.in_ch * part->in_pixels) * sizeof(real);
-        bool again = part->problem.groups > 1 && part->group_out_ch % VL != 0 && bytes > machine->l2_bytes;
-        return (again ? 40 * (double)part->out_pixels : 0) + (double)tasks * TASK_CYCLES;
+        return (double)tasks * TASK_CYCLES;
     }
     return (double)tasks * (positions * (part->problem.x_channels_last ? dense : turned) + TASK_CYCLES);
 }
@@ -163,6 +165,22 @@ static double products_kept(const fc_part *part) {
     return kept + (1 - kept) / SEGMENT; /* spans shorter than a tile */
 }
 
+/* Tiles of one group besides their steps: each walks the runs of taps of a chunk. */
+static double tile_overhead(const fc_part *part, double tiles, double chunks) {
+    bool whole_rows = chunk_channels(part) < 32 && part->axis[2].dilation == 1 && !skip_of(part).axis[2];
+    double runs = (double)part->taps / (double)(whole_rows ? part->axis[2].kernel : 1);
+    return tiles * chunks * (TILE_CYCLES + runs * RUN_CYCLES);
+}
+
+/* x and out, and the lines that groups of channels which end no vector leave to their stores to find: groups come to a
+ * pixel one after the other, when L2 may have lost it. */
+static double traffic_seconds(const fc_part *part, const fc_machine *machine) {
+    bool ragged = part->group_out_ch % VL != 0 && part->problem.groups > 1;
+    double visits = ragged && part->problem.out_channels_last ? (double)(part->out_pixels * part->problem.groups) : 0;
+    double missed = visits * fc_cost_beyond_l2(part, machine) * LINE_BYTES_MISSED / machine->l3_rate;
+    return fc_cost_traffic(part, machine) + missed;
+}
+
 static FC_COLD double seconds(const fc_part *part, const fc_machine *machine) {
     double groups = (double)part->problem.groups, reduction = (double)part->reduction;
     double rows = (double)(part->axis[0].out * part->axis[1].out), pixels = (double)part->out_pixels;
@@ -174,12 +192,13 @@ static FC_COLD double seconds(const fc_part *part, const fc_machine *machine) {
     if (vectors % BLOCK_VECS)
         step += row_cycles(columns, runs, 1);
     double chunks = (double)divide_up(part->group_in_ch, chunk_channels(part));
-    double tile = rows * step * reduction * products_kept(part) / 0.88;
+    double tile = rows * step * reduction * products_kept(part) / 0.92;
+    double tiles = rows * (double)divide_up(columns, SEGMENT) / 2 * (double)(pairs + vectors % BLOCK_VECS);
     /* Each row is turned around to leave by channels: much of the time of a group of few channels. */
     double turn = part->problem.out_channels_last ? 0 : 70 * rows * (double)(pairs + vectors % BLOCK_VECS);
     double store = pixels * (double)vectors * (3.5 * chunks + (part->problem.out_channels_last ? 0 : 6));
-    double cycles = groups * (tile + window_cycles(part, machine) + store + turn);
-    return cycles / (machine->vector_fma_rate[FC_PASTE(FC_ISA_, FC_ISA)] / 2);
+    double cycles = groups * (tile + tile_overhead(part, tiles, chunks) + window_cycles(part, machine) + store + turn);
+    return cycles / (machine->vector_fma_rate[FC_PASTE(FC_ISA_, FC_ISA)] / 2) + traffic_seconds(part, machine);
 }
 
 static size_t packed_bytes(const fc_part *part) {

@@ -115,6 +115,10 @@ static void prepare(fc_part *part, const fc_machine *machine) {
     shifted_prepare(part, machine);
 }
 
+/* Cycles of copying rows besides their vectors: of a row, and of a call for some. */
+#define ROW_CYCLES 15.0
+#define COPY_CYCLES 120.0
+
 static FC_COLD double seconds(const fc_part *part, const fc_machine *machine) {
     bool last = part->problem.x_channels_last;
     double lines = sizeof(vec) < 64 ? 1.1 : 1.02; /* short vectors load more often, from other lines each time */
@@ -135,13 +139,16 @@ static FC_COLD double seconds(const fc_part *part, const fc_machine *machine) {
         /* Vectors of x copied, for each of the block's outputs, channels and taps. */
         int64_t vectors = blocked.block[SHIFTED_ROWS] * divide_up(blocked.block[SHIFTED_COLUMNS], VL);
         double copied = (double)(s.channel_pitch / VL) / (double)(vectors * part->taps);
-        return unpacked * fc_gemm_seconds(part, machine, rows, width, copied * (last ? 2.5 * VL : 6.0));
+        /* Sixteen rows are copied at once; where channels have one, each of them is set up for a row of its own. */
+        double calls = (double)part->axis[0].kernel * ((double)s.rows * ROW_CYCLES + (double)divide_up(s.rows, 16) * COPY_CYCLES);
+        copied *= last ? 3.5 * VL : part->axis[2].stride > 1 ? 9.0 : 6.0;
+        return unpacked * fc_gemm_seconds(part, machine, rows, width, copied + calls / (double)(vectors * part->taps));
     }
     bool dense = !last && part->axis[2].stride == 1;
     /* Each output row of a panel is a run of its own, and its setup outweighs its few vectors. */
     double runs = (double)rows + (double)part->out_pixels / FC_PANEL_LANES;
     double vectors = (double)divide_up(part->out_pixels, VL);
-    double setup = vectors > 0 ? 28.0 * runs / vectors : 0;
+    double setup = vectors > 0 ? 23.0 * runs / vectors : 0;
     return unpacked * fc_gemm_seconds(part, machine, 1, part->out_pixels, setup + (dense ? 3.0 : 1.6 * VL));
 }
 

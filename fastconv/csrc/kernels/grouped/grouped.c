@@ -13,6 +13,7 @@
  * to 0.66 (16, 14x14) over planes, where copying rows takes the rest and a seventh of the lanes stays empty; 0.83 and
  * 0.77 over channels-last arrays.
  */
+#include "cost.h"
 #include "kernels/common/channel_lanes_run.h"
 #include "kernels/common/integers.h"
 #include "kernels/common/gemm_tile.h"
@@ -94,7 +95,7 @@ static FC_COLD double seconds(const fc_part *part, const fc_machine *machine) {
         double setup = 400 + 40 * planes * (double)part->group_in_ch;
         cycles = (double)p->groups * (out_rows * rows + vectors * store + copy * halo + setup);
     }
-    return cycles / (machine->vector_fma_rate[FC_PASTE(FC_ISA_, FC_ISA)] / 2) + fc_traffic_seconds(part, machine);
+    return cycles / (machine->vector_fma_rate[FC_PASTE(FC_ISA_, FC_ISA)] / 2) + fc_cost_traffic(part, machine);
 }
 
 static size_t planar_count(const fc_part *part) {

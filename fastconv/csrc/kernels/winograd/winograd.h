@@ -17,6 +17,7 @@
 #define FC_WINOGRAD_H
 
 #include "before.h"
+#include "cost.h"
 #include "kernels/winograd/few.h"
 #include "kernels/winograd/limits.h"
 #include "kernels/winograd/output.h"
@@ -103,7 +104,8 @@ static FC_COLD double seconds(const fc_part *part, const fc_machine *machine) {
                                                           : machine->memory_rate;
     /* Only tiles in whole vectors ask ahead for the weights. */
     double stream = tiles_are_few(&s) ? 0 : s.vectors == 0 ? 1.5 * bytes / rate : panels * bytes / (4 * rate);
-    return groups * (cycles / (machine->vector_fma_rate[FC_PASTE(FC_ISA_, FC_ISA)] / 2) + stream);
+    return groups * (cycles / (machine->vector_fma_rate[FC_PASTE(FC_ISA_, FC_ISA)] / 2) + stream) +
+           fc_cost_traffic(part, machine);
 }
 
 static size_t packed_bytes(const fc_part *part) {
