@@ -80,7 +80,8 @@ def read_axes(axes: Any, ndim: int) -> tuple[int, ...]:
 
 def read_sequence(value: Any, count: int, name: str) -> list[Any]:
     """One value per axis, from one for all or a sequence of them."""
-    if isinstance(value, str) or not np.iterable(value):
+    single = value is None or isinstance(value, (str, int, float))
+    if single or not np.iterable(value):  # which is slow to say so of a number
         return [value] * count
     values = list(value)
     if len(values) != count:
