@@ -12,8 +12,8 @@ What lies between them is one of (`_spectra.py`):
     by themselves          the core, two depthwise convolutions of as many channels as frequencies
 
 Bound: transforms, 1.5 ns a sample and direction in float32, of rows alone (SciPy's pocketfft has
-vectors of 16 bytes); with many channels the reading of the weights' spectra. Bias, residual and activation are the core's, as a
-convolution with one tap of 1.
+vectors of 16 bytes); with many channels the reading of the weights' spectra. Bias, residual and
+activation are the core's, as a convolution with one tap of 1.
 
 Rounding is relative to the largest values of a tile: at most 2.5 times the largest error of
 sequential float32 sums for 3x3, 0.3 for 31x31, but small outputs beside large ones lose the digits
