@@ -86,7 +86,9 @@ def transform_seconds(conv: fc.Conv, layer: Layer, x_shape: tuple[int, ...]) -> 
     plan, _ = make_plan(conv.plan(x_shape)._problem, x_shape, False, False, False)
     together = math.prod(plan.cut.group) * plan.cut.channels
     tiles = np.zeros((together, *plan.cut.tile), np.float32)
-    both = best_seconds(lambda: fft.irfftn(fft.rfftn(tiles, axes=(1, 2)), axes=(1, 2)))
+    rows_alone = plan.cut.way == "columns"  # and only those of the output back
+    axes, back = ((2,), plan.cut.valid[0]) if rows_alone else ((1, 2), len(tiles[0]))
+    both = best_seconds(lambda: fft.irfftn(fft.rfftn(tiles, axes=axes)[:, :back], axes=axes))
     return both / together * math.prod(plan.cut.counts) * (layer.in_ch + layer.out_ch) / 2
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 from bisect import bisect_left
 from functools import lru_cache
-from itertools import product
 from operator import le
 from typing import Any, NamedTuple
 
@@ -37,12 +36,13 @@ _MOST_SPECTRA_BYTES = 1 << 29
 _LONGEST_TILE = 1 << 22
 _OUTPUTS = (1, 2, 4, 8, 16)  # of a tile, in extents of the kernel
 _MOST_KNOWN = 1024  # cuts of one problem that are remembered
-_ROWS = (4, 8)  # of outputs whose columns are summed together, in extents of the kernel
+_ROWS = 8  # of outputs whose columns are summed together, in extents of the kernel
 
 # Costs in nanoseconds, with the slack of the core's own cost functions.
 _SLACK = 1.9
 _TASK_NS = 25e3
 _CALL_NS = 20e3
+_LEAST_NS = 0.56  # of any transform, a sample
 _COLUMN_SHARE = 0.85  # of the rate of multiply-adds in sums of columns, before the slack
 
 
@@ -201,12 +201,16 @@ def best_tiling(
     that need the same tiles as often, and what every output costs is added.
     """
     facts = _facts(problem)
+    each = 0.6 * facts.outs + facts.last * (facts.ins + 2.3 * facts.outs)
+    outputs = math.prod(dense)
+    least = (facts.ins + facts.outs) * _LEAST_NS * outputs + _TASK_NS + _CALL_NS
+    if _SLACK * (least + each * outputs) >= 1e9 * most_seconds:
+        return None
     if facts.alone or facts.by_columns:  # whose tiles follow every size
         cut = _searched(facts, dense, per_call)
     else:
         cut = _remembered(facts, dense, per_call)
-    each = 0.6 * facts.outs + facts.last * (facts.ins + 2.3 * facts.outs)
-    run_ns = cut.run_ns + _SLACK * each * math.prod(dense)
+    run_ns = cut.run_ns + _SLACK * each * outputs
     if run_ns + per_call * cut.pack_ns >= 1e9 * most_seconds:
         return None
     return cut._replace(run_ns=run_ns)
@@ -326,7 +330,7 @@ def _columns(facts: _Facts, dense: tuple[int, ...], per_call: bool) -> Tiling:
 
     ns = 1.6 if wide > 1 else 1.0  # of transforms, about the same for all these lengths
 
-    def run_of(length: int, rows: int) -> float:
+    def run_of(length: int) -> float:
         read = rows + down - 1
         run = read * (ns + 0.2 * wide) + rows * (ns + per_tap * down)
         if length * read * wide > 3 * TASK_SAMPLES:  # beyond L2
@@ -334,14 +338,14 @@ def _columns(facts: _Facts, dense: tuple[int, ...], per_call: bool) -> Tiling:
         run *= length * -(-height // rows) * -(-width // (length - across + 1))
         return run + per_call * length * down * (ns + 6.0)
 
-    some = [-(-height // max(height // max(ratio * down, 64), 1)) for ratio in _ROWS]
-    length, rows = min(product([*lengths, whole], some), key=lambda cut: run_of(*cut))
+    rows = -(-height // max(height // max(_ROWS * down, 64), 1))
+    length = min([*lengths, whole], key=run_of)
     valid, blocks = length - across + 1, -(-height // rows)
     counts = blocks, -(-width // valid)
     group = _grouped(counts, max(TASK_SAMPLES // (length * (rows + down - 1)), 1))
     tasks = math.prod([-(-n // g) for n, g in zip(counts, group, strict=True)])
     pack = length * down * (ns + 6.0)
-    run = run_of(length, rows) - per_call * pack
+    run = run_of(length) - per_call * pack
     calls = _TASK_NS * tasks * facts.groups + _CALL_NS
     return Tiling(
         "columns", (rows + down - 1, length), (rows, valid), counts, group, 1,

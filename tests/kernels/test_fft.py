@@ -29,6 +29,10 @@ SHAPES = [
     Case(2, 3, (17, 19, 23), (5, 4, 6), padding=both(2, 2, 2), stride=(1, 2, 1), bias=True),
     Case(8, 6, (12, 13, 14), (5, 5, 5), padding=both(2, 2, 2)),
     Case(1, 3, (310, 290), (21, 19), padding=both(10, 9)),  # an output channel at a time
+    Case(  # rows alone are transformed
+        3, 3, (70, 66), (17, 15), groups=3, stride=(2, 1), dilation=(2, 1), padding=both(9, 7),
+        padding_mode="reflect", bias=True, activation="relu", residual=True,
+    ),
 ]
 SHAPES += [dataclasses.replace(case, channels_last=True) for case in SHAPES]
 ACTIVATED = [case for case in SHAPES if case.activation]

@@ -237,3 +237,33 @@ def test_verbose_shows_what_scipy_computes(monkeypatch, capfd):
     assert len(lines) == 1
     assert lines[0].startswith("fastconv,signal.convolve,4,,,")
     assert "longdouble" in lines[0] or "float128" in lines[0]
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_short_lines_of_any_stride(dtype):
+    """What a call finds for two lines is kept for the next one of the same shapes."""
+    rng, tolerance = np.random.default_rng(5), 2e-5 if dtype is np.float32 else 1e-12
+    for n, k in [(5, 3), (3, 5), (1000, 33), (33, 1000), (1500, 5), (1500, 12)]:
+        x, w = (rng.standard_normal(2 * size).astype(dtype) for size in (n, k))
+        odd = np.zeros(n * x.itemsize + 1, np.uint8)[1:].view(dtype)  # no address a core reads
+        odd[:] = x[:n]
+        for mode in ("full", "same", "valid"):
+            for a, b in [(x[:n], w[:k]), (x[::2], w[::-2]), (odd, w[:k]), (x[:n], w[:k])]:
+                for ours, reference in [(signal.convolve, theirs.convolve),
+                                        (signal.correlate, theirs.correlate)]:  # fmt: skip
+                    wanted = reference(a.astype(float), b.astype(float), mode)
+                    got = ours(a, b, mode)
+                    assert got.dtype == dtype
+                    np.testing.assert_allclose(got, wanted, atol=tolerance)
+
+
+@pytest.mark.parametrize("mode", ["full", "same", "valid"])
+def test_a_line_by_three_transforms_of_it_all(mode):
+    rng = np.random.default_rng(6)
+    x, w = rng.standard_normal(10_000), rng.standard_normal(4097)
+    np.testing.assert_allclose(
+        signal.convolve(x, w, mode), theirs.convolve(x, w, mode, "direct"), atol=1e-10
+    )
+    x[5000] = np.nan
+    wanted = theirs.convolve(x, w, mode, "direct")
+    np.testing.assert_array_equal(np.isnan(signal.convolve(x, w, mode)), np.isnan(wanted))
