@@ -237,12 +237,12 @@ FC_INLINE void sweep_line(const int vecs, const row_sweep *s, int64_t block) {
 /* Whether a group of `taps` along height shares rows: its order of additions and of weights follows. */
 FC_INLINE bool sweep_shares(int64_t share, int64_t taps) { return share != 0 && taps >= 1; }
 
-/* Taps of the next group along height when `left` remain: shared groups are 7 (at a stride of 1), 5, 3 or 2 taps, or
- * the only one. */
+/* Taps of the next group along height when `left` remain: shared groups are 7, 5, 3 or 2 taps, or the only
+ * one. */
 FC_INLINE int64_t sweep_group(int64_t share, int64_t left) {
     if (share == 0)
         return left;
-    return share == 1 && left >= 7 && left != 8 ? 7 : left >= 5 && left != 6 ? 5 : left == 4 ? 2 : smaller(left, 3);
+    return left >= 7 && left != 8 ? 7 : left >= 5 && left != 6 ? 5 : left == 4 ? 2 : smaller(left, 3);
 }
 
 /* Registers for 16 sums; narrow dtypes do without, for the size of the code. */
@@ -309,15 +309,15 @@ FC_INLINE sweep_block sweep_block_of(int rows, int64_t vecs_left) {
 #define SWEEP_INSIDE_2(t, r, v) SWEEP_CASE(t, r, v, sweep_shared(t, r, v, 2, 0, s, block))
 #define SWEEP_PLAIN(t, r, v) SWEEP_CASE(t, r, v, sweep_plain(r, v, s, block))
 #define SWEEP_LINE(t, r, v) SWEEP_CASE(t, r, v, sweep_line(v, s, block))
-#define SWEEP_TAPS_BY_2(BODY) SWEEP_BLOCKS(BODY, 1) SWEEP_BLOCKS(BODY, 2) SWEEP_BLOCKS(BODY, 3) SWEEP_BLOCKS(BODY, 5)
-#define SWEEP_TAPS(BODY) SWEEP_TAPS_BY_2(BODY) SWEEP_BLOCKS(BODY, 7)
+#define SWEEP_TAPS(BODY)                                                                                      \
+    SWEEP_BLOCKS(BODY, 1) SWEEP_BLOCKS(BODY, 2) SWEEP_BLOCKS(BODY, 3) SWEEP_BLOCKS(BODY, 5) SWEEP_BLOCKS(BODY, 7)
 #define SWEEP_DEFINE(name, cases)                                                               \
     static __attribute__((noinline)) void name(sweep_block at, int64_t taps, const row_sweep *s) { \
         switch (SWEEP_KEY(taps, at.rows, at.vecs)) { cases }                                    \
     }
 #if SWEEP_MASKED
 SWEEP_DEFINE(sweep_masked, SWEEP_TAPS(SWEEP_MASKED_1))
-SWEEP_DEFINE(sweep_masked_by_2, SWEEP_TAPS_BY_2(SWEEP_MASKED_2))
+SWEEP_DEFINE(sweep_masked_by_2, SWEEP_TAPS(SWEEP_MASKED_2))
 #define SWEEP_MIXED(t) SWEEP_CASE(t, MIXED_ROWS, MIXED_VECS, sweep_mixed(t, s, block))
 SWEEP_DEFINE(sweep_mixed_rows, SWEEP_MIXED(1) SWEEP_MIXED(2) SWEEP_MIXED(3) SWEEP_MIXED(5) SWEEP_MIXED(7))
 #endif
@@ -325,7 +325,7 @@ SWEEP_DEFINE(sweep_mixed_rows, SWEEP_MIXED(1) SWEEP_MIXED(2) SWEEP_MIXED(3) SWEE
 SWEEP_DEFINE(sweep_inside, SWEEP_TAPS(SWEEP_INSIDE_1))
 #endif
 #if SWEEP_INSIDE && SWEEP_MOST_STRIDE == 2
-SWEEP_DEFINE(sweep_inside_by_2, SWEEP_TAPS_BY_2(SWEEP_INSIDE_2))
+SWEEP_DEFINE(sweep_inside_by_2, SWEEP_TAPS(SWEEP_INSIDE_2))
 #endif
 #if TILE_VECS >= 3
 SWEEP_DEFINE(sweep_unshared, SWEEP_PLAIN_BLOCKS(SWEEP_PLAIN) SWEEP_ROW(SWEEP_PLAIN) SWEEP_LONG_ROW(SWEEP_PLAIN))
