@@ -113,6 +113,11 @@ ISAS = (
 )
 
 
+def small(isa, dtype):
+    """Whether kernels are compiled for size more than for speed."""
+    return (dtype not in WIDE_DTYPES or isa.name == "scalar") and not DEBUG and not SANITIZE
+
+
 def words(name):
     return [word.strip() for word in os.environ.get(name, "").split(",") if word.strip()]
 
@@ -311,8 +316,9 @@ class BuildExt(build_ext):
                     *c_flags(),
                     *isa.flags,
                     # A seventh smaller. It cost float32's Winograd a tenth of its speed, others
-                    # less; the narrow dtypes wait for their conversions more than for that.
-                    *(() if dtype in WIDE_DTYPES or DEBUG or SANITIZE else ("-O2",)),
+                    # less; the narrow dtypes wait for their conversions more than for that, and
+                    # the scalar set is for CPUs of another age.
+                    *(("-O2",) if small(isa, dtype) else ()),
                 ],
                 macros=[("FC_ISA", isa.name), ("FC_DTYPE", dtype)],
                 label=f"{isa.name} {dtype}",
