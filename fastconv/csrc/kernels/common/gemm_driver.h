@@ -254,7 +254,7 @@ typedef struct fc_lines {
     int64_t offset[FC_GEMM_CHUNK_MOST];
 } fc_lines;
 
-static __attribute__((unused)) fc_lines fc_lines_of(int64_t rows, int64_t out_step) {
+static __attribute__((unused, noinline)) fc_lines fc_lines_of(int64_t rows, int64_t out_step) {
     enum { BYTES = FC_PANEL_LANES * (int)sizeof(stor), OF_ROW = BYTES / 64 + 1 };
     fc_lines lines = {.count = smaller(rows, TILE_ROWS) * OF_ROW};
     for (int64_t k = 0; k < FC_GEMM_CHUNK_MOST; k++) {
@@ -278,7 +278,7 @@ FC_INLINE const char *fc_next_out(const fc_gemm_block *block, const fc_sweep *sw
 }
 
 /* Asks for lines [begin, end). */
-FC_INLINE void fc_fetch_lines(const fc_lines *lines, const char *from, int64_t begin, int64_t end) {
+static __attribute__((unused, noinline)) void fc_fetch_lines(const fc_lines *lines, const char *from, int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; i++)
         __builtin_prefetch(from + lines->offset[i], 0, 2);
 }
@@ -292,7 +292,7 @@ FC_INLINE void fc_fetch_ahead(fc_ahead *ahead, int64_t count) {
 
 /* One panel of weights times the sweep's panels of pixels. `unpacked`: how these weights lie, or NULL. `sums`: of the
  * block's channels. */
-static __attribute__((unused)) void fc_sweep_panels(const fc_gemm_block *block, const fc_sweep *sweep, int64_t row,
+static __attribute__((unused, noinline)) void fc_sweep_panels(const fc_gemm_block *block, const fc_sweep *sweep, int64_t row,
                                                     int64_t rows, const real *weights, const fc_unpacked *unpacked,
                                                     const fc_lines *lines, real *sums) {
     const fc_call *call = block->call;

@@ -42,8 +42,11 @@ typedef struct fc_fetches {
     int64_t count;
 } fc_fetches;
 
-/* Whether tiles of `rows` do so: code in proportion to use. */
-FC_INLINE bool fc_tile_fetches(int64_t rows) { return rows == TILE_ROWS && !FC_IS_NARROW; }
+/* Whether tiles of `rows` do so: code in proportion to use, in kernels that ask for it. */
+#ifndef FC_FETCHES_BY_STEPS
+#define FC_FETCHES_BY_STEPS 0
+#endif
+FC_INLINE bool fc_tile_fetches(int64_t rows) { return FC_FETCHES_BY_STEPS && rows == TILE_ROWS && !FC_IS_NARROW; }
 
 /* acc += one step's products: of the vectors at `b` and `rows` weights. */
 FC_INLINE void fc_tile_step(const int rows, const int vecs, const real *a, int64_t a_step, const real *b,

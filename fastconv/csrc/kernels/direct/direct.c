@@ -347,8 +347,8 @@ static size_t scratch_bytes(const fc_part *part) { return scratch_of(part).bytes
 
 /* Columns [column, column + columns) of one or two rows, in segments of nearly equal length, with the same runs of taps
  * for every tile: what they share is set once. A row on its own gives its segments to the tile in twos. */
-static void sum_alike(const chunk_taps *chunk, const piece_taps *taps, int64_t row, bool pair, int64_t column,
-                      int64_t columns, const group_sums *group) {
+static __attribute__((noinline)) void sum_alike(const chunk_taps *chunk, const piece_taps *taps, int64_t row, bool pair,
+                                                int64_t column, int64_t columns, const group_sums *group) {
     int64_t segments = divide_up(columns, SEGMENT), lanes = group->vecs * VL;
     int64_t shorter = columns / segments, long_ones = columns % segments;
     int64_t down = row - group->row, right = column - group->column;
@@ -386,8 +386,8 @@ static void sum_alike(const chunk_taps *chunk, const piece_taps *taps, int64_t r
 }
 
 /* Columns [column, column + columns) of one or two rows. */
-static void sum_piece(const chunk_taps *chunk, int64_t row, bool pair, int64_t column, int64_t columns,
-                      const group_sums *group) {
+static __attribute__((noinline)) void sum_piece(const chunk_taps *chunk, int64_t row, bool pair, int64_t column,
+                                                int64_t columns, const group_sums *group) {
     int64_t segments = divide_up(columns, SEGMENT), lanes = group->vecs * VL;
     int64_t shorter = columns / segments, long_ones = columns % segments, end = column + columns;
     piece_taps alike = piece_taps_of(chunk, row, pair, column, columns, shorter);
@@ -430,7 +430,7 @@ typedef struct lane_job {
 } lane_job;
 
 /* The group of pixels from (row, column) of the block on. */
-static void run_group(const lane_job *job, store_group group, int64_t row, int64_t column) {
+static __attribute__((noinline)) void run_group(const lane_job *job, store_group group, int64_t row, int64_t column) {
     const pixel_block *b = job->b;
     const fc_part *part = job->call->part;
     int64_t rows = smaller(group.rows, b->rows - row), columns = smaller(group.columns, b->columns - column);

@@ -222,8 +222,9 @@ static tile_job tile_job_of(const chunk_taps *chunk, const real *weights, real *
 
 /* Adds up one tile's products of the chunk into sums that are set or, with add, grow. They go to to->out unless it is
  * NULL. */
-static void sum_tile(const chunk_taps *chunk, const tile_pixels *at, int64_t vecs, const real *weights, real *sums,
-                     int64_t sums_step, bool add, const tile_out *to) {
+static __attribute__((noinline)) void sum_tile(const chunk_taps *chunk, const tile_pixels *at, int64_t vecs,
+                                               const real *weights, real *sums, int64_t sums_step, bool add,
+                                               const tile_out *to) {
     tile_job job = tile_job_of(chunk, weights, sums, sums_step, add);
     bool inside = true;
     job.column = at->column[0];

@@ -13,6 +13,7 @@
  * Packing costs one load and store per panel vector against group_out_ch FMAs, so few output channels are its weak
  * side, as are small maps, and channels-last tensors pay for transposing.
  */
+#define FC_FETCHES_BY_STEPS 1
 #include "kernels/gemm/shifted.h"
 
 static FC_COLD const char *rejects(const fc_part *part) {
