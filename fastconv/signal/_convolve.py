@@ -317,11 +317,12 @@ def oaconvolve(in1: Any, in2: Any, mode: str = "full", axes: Any = None) -> np.n
 
 
 def _seconds(call: Any) -> float:
+    """The least of a few samples of some milliseconds each, or of one call that takes long."""
     timer = timeit.Timer(call)
-    number, seconds = timer.autorange()
-    if seconds < 1:
-        seconds = min(seconds, *timer.repeat(2, number))
-    return seconds / number
+    once = timer.timeit(1)
+    number = max(1, round(0.005 / max(once, 1e-6)))
+    repeats = 3 if once < 0.5 else 0
+    return min([once, *(seconds / number for seconds in timer.repeat(repeats, number))])
 
 
 @stands_in("signal")
