@@ -60,7 +60,6 @@ _COMPUTE: dict[str, np.dtype[Any]] = {
 _DTYPES = {name: code for code, name in DTYPE_NAMES.items()}
 # Transforms of such weights could overflow or spread a NaN, so those algorithms step aside.
 _LARGEST_SAFE_WEIGHT = 1e18
-_FEW_WEIGHTS = 4096
 _OVERLAP_WORK: Any = 100_000
 
 
@@ -153,12 +152,10 @@ def weights_unsafe(weight: np.ndarray, kernel: Sequence[int]) -> bool:
     """Whether some weight is not finite or so large that a transform could overflow."""
     if max(kernel) == 1:  # no algorithm transforms a single tap
         return False
-    # The sum of squares bounds them all, and is one cheap pass where it settles the question.
-    if weight.size <= _FEW_WEIGHTS and np.vdot(weight, weight) <= _LARGEST_SAFE_WEIGHT**2:
-        return False
-    largest = np.maximum.reduce(weight, axis=None)
-    smallest = np.minimum.reduce(weight, axis=None)
-    return not (largest <= _LARGEST_SAFE_WEIGHT and smallest >= -_LARGEST_SAFE_WEIGHT)
+    inside = _core.within(weight, _LARGEST_SAFE_WEIGHT)
+    if inside is None:
+        inside = _core.within(np.array(weight, order="C"), _LARGEST_SAFE_WEIGHT)
+    return not inside
 
 
 def _check_weight_shape(shape: tuple[int, ...], rank: int, transposed: bool, name: str) -> None:

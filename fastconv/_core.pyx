@@ -20,7 +20,7 @@ from numpy import array as new_array
 from numpy import empty, ndarray, uint8
 
 from cpython.buffer cimport (
-    PyBUF_FORMAT, PyBUF_STRIDES, PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer,
+    PyBUF_FORMAT, PyBUF_STRIDES, PyBUF_WRITABLE, PyBuffer_IsContiguous, PyBuffer_Release, PyObject_GetBuffer,
 )
 from libc.stdint cimport int64_t
 from libc.string cimport memset
@@ -385,6 +385,21 @@ cdef class Filter:
 
 # Threads one call in this context may use; 0 where only the setting of the process counts.
 threads_here = ContextVar("fastconv_num_threads", default=0)
+
+
+def within(array, double limit):
+    """Whether all of an array of float32 or float64 lies in [-limit, limit], as NaN does not; None: not of one piece."""
+    cdef _View view = _View()
+    cdef Py_buffer *b = &view.buffer
+    cdef bint inside
+    if not view.reads(array) or not PyBuffer_IsContiguous(b, b'A'):
+        return None
+    with nogil:
+        if b.itemsize == 4:
+            inside = all_within(<const float *> b.buf, b.len // 4, <float> limit)
+        else:
+            inside = all_within(<const double *> b.buf, b.len // 8, limit)
+    return inside
 
 
 def dense_channels(array, int rank, bint channels_last):

@@ -82,6 +82,28 @@ cdef bint channels_dense(const Py_buffer *b, int rank, bint last) noexcept:
     return b.strides[channel] == b.itemsize and b.strides[axis] != b.itemsize
 
 
+ctypedef fused wide:
+    float
+    double
+
+
+cdef bint all_within(const wide *values, Py_ssize_t count, wide limit) noexcept nogil:
+    cdef wide outside[16]  # counted in the values' type and apart, or the loop has no vectors
+    cdef wide total = 0
+    cdef Py_ssize_t i = 0, j
+    for j in range(16):
+        outside[j] = 0
+    while i + 16 <= count:
+        for j in range(16):
+            outside[j] += 0 if (values[i + j] <= limit) & (values[i + j] >= -limit) else 1
+        i += 16
+    for i in range(i, count):
+        outside[0] += 0 if (values[i] <= limit) & (values[i] >= -limit) else 1
+    for j in range(16):
+        total += outside[j]
+    return total == 0
+
+
 cdef bint regular(const Py_buffer *b) noexcept:
     """Whether every element lies at a multiple of its size."""
     cdef int axis

@@ -250,30 +250,31 @@ cdef class Lines:
     said last is kept.
     """
 
-    cdef object find, correlate, dtype, shapes, mode, method
-    cdef tuple way
+    cdef object find, correlate
+    cdef tuple last  # (dtype, shapes, mode, method, way), replaced as one object
 
     def __init__(self, find, correlate):
         self.find, self.correlate = find, correlate
 
     def __call__(self, x, w, mode, method):
         """The convolution, or None."""
-        cdef tuple way = None
+        cdef tuple last, way = None
         if (type(x) is not ndarray or type(w) is not ndarray or type(mode) is not str
                 or type(method) is not str):
             return None
         dtype, shapes = x.dtype, (x.shape, w.shape)
         with cython.critical_section(self):
-            if (self.dtype is dtype and dtype is w.dtype and self.mode is mode
-                    and self.method is method and self.shapes == shapes):
-                way = self.way
+            last = self.last
+        if (last is not None and last[0] is dtype and dtype is w.dtype and last[2] is mode
+                and last[3] is method and last[1] == shapes):
+            way = last[4]
         if way is None:
             way = self.find(dtype, w.dtype, x.shape, w.shape, mode, method)
             if way is None:
                 return None
+            last = (dtype, shapes, mode, method, way)
             with cython.critical_section(self):
-                self.dtype, self.shapes, self.mode = dtype, shapes, mode
-                self.method, self.way = method, way
+                self.last = last
         if way[0] is None:
             return self.correlate(x, w[::-1], mode)
         if way[2]:

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 import fastconv as fc
+from fastconv._convolve import weights_unsafe
 
 
 def layer(dtype=np.float32, **options):
@@ -199,3 +200,18 @@ def test_no_reference_is_kept():
         with pytest.raises(ValueError, match="residual"):
             conv(x, residual[:1], out)
     assert [sys.getrefcount(array) for array in (x, out, residual)] == before
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("shape", [(1, 1, 3), (5, 1, 3), (4, 2, 2), (3, 3, 5)])
+def test_every_weight_is_looked_at_before_a_transform(dtype, shape):
+    good = np.linspace(-1e17, 1e17, np.prod(shape)).astype(dtype).reshape(shape)
+    views = [lambda a: a, lambda a: a[::-1], lambda a: np.asfortranarray(a),
+             lambda a: np.repeat(a, 2, axis=1)[:, ::2]]  # fmt: skip
+    for view in views:
+        assert not weights_unsafe(view(good), shape[2:])
+        for at in range(good.size):
+            for bad in (np.nan, np.inf, -np.inf, 2e18, -2e18):
+                spoilt = good.copy()
+                spoilt.flat[at] = bad
+                assert weights_unsafe(view(spoilt), shape[2:])
