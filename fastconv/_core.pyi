@@ -148,6 +148,7 @@ class Engine:
         self, x: Any, residual: Any = None, out: np.ndarray | None = None
     ) -> np.ndarray: ...
 
+@disjoint_base
 class Filter:
     def __init__(
         self,
@@ -168,6 +169,7 @@ class Filter:
 
 def within(array: np.ndarray, limit: float) -> bool | None: ...
 def dense_channels(array: np.ndarray, rank: int, channels_last: bool) -> bool | None: ...
+
 @disjoint_base
 class Lines:
     def __init__(
