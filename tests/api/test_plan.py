@@ -49,9 +49,10 @@ def test_bounds_are_where_they_are_known_to_be():
     tiny = fc.explain((1, 4, 4, 4), (4, 4, 1, 1))
     assert tiny.bound == "calls"
     packs = fc.explain((1, 512, 1, 1), (512, 512, 1, 1), functional=True, algorithm="direct")
-    assert packs.bound == "packing"
+    vectors = not packs.kernel.endswith(".scalar")  # without them products take longest of all
+    assert packs.bound == ("packing" if vectors else "core")
     streams = fc.explain((1, 64, 512, 512), (64, 1, 1, 1), groups=64)
-    assert streams.bound in ("l2", "l3", "memory")
+    assert streams.bound in (("l2", "l3", "memory") if vectors else ("core",))
 
 
 def test_every_algorithm_is_a_candidate_or_rejected_with_a_reason():
