@@ -30,8 +30,8 @@ enum { SPLIT_SCRATCH_MOST = 32 << 20 }; /* bytes */
 /* Cycles of packing: splits of 2 x 16 values of x, each value as often as blocks read it, and copies of 16 pairs for
  * every tap, of as many pieces as rows they come from. Counted instructions, with a factor for what they wait for:
  * x from L3, columns and rows to and from L2. */
-#define LINE_WAITS 1.7
-#define ROW_WAITS 2.8
+#define LINE_WAITS 0.9
+#define ROW_WAITS 1.4
 static double pack_cycles(const fc_part *part, double pixel_tiles, double tiles) {
     double parts = split_parts(part), split = 12 + 2 * parts + (part->problem.x_channels_last ? 12 : 2);
     double pair_vectors = (double)part->problem.groups * (double)divide_up(part->in_pixels, VL) *
@@ -64,9 +64,9 @@ static FC_COLD double seconds(const fc_part *part, const fc_machine *machine) {
     /* Weights that L2 does not keep come again for every block. */
     double weight_bytes = split_weight_bytes(part);
     double stream = weight_bytes > (double)machine->l2_bytes / 2 ? blocks * weight_bytes / machine->l3_rate : 0;
-    double store = row_tiles * pixel_tiles * TILE_SIDE * (part->problem.out_channels_last ? 16 : 10);
-    double sums = row_tiles * pixel_tiles * (double)(split_chunks(part) - 1) * 50;
-    double cycles = pack_cycles(&shaped, pixel_tiles, tiles) + store + sums;
+    double store = row_tiles * pixel_tiles * TILE_SIDE * (part->problem.out_channels_last ? 24 : 15);
+    double sums = row_tiles * pixel_tiles * (double)(split_chunks(part) - 1) * 75;
+    double cycles = pack_cycles(&shaped, pixel_tiles, tiles) + (store + sums);
     /* Gathering weights, of which one tap's are apart, takes longer than the copy that cost.c counts. */
     if (part->problem.pack_per_call && part->taps > 1)
         cycles += 0.15 * (double)packed_bytes(part);

@@ -116,7 +116,7 @@ static FC_COLD double seconds(const fc_part *part, const fc_machine *machine) {
         double spilt = (double)s.products * (steps * parts + rows) * TILE_DWORDS * sizeof(real);
         stream = STREAM_FACTOR * ((double)panels_of(&shaped, &s) * weights + lanes * spilt);
     }
-    return groups * (dots + 2 * cycles / vector_rate + stream / l3 +
+    return groups * (dots + 2 * cycles / vector_rate + 0.6 * stream / l3 +
                      (double)panels_of(&shaped, &s) * machine->task_seconds);
 }
 

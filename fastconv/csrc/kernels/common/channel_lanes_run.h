@@ -79,7 +79,7 @@ FC_INLINE double lane_cycles(const fc_part *part) {
     double step = shape.kind == LANES_ONE ? 0.62 : shared ? 0.55 : shape.kind == LANES_PERMUTED ? 1.25 : 1.0;
     /* Blocks of other channels in than out load through masks. */
     if (shape.kind == LANES_PERMUTED && part->group_in_ch != part->group_out_ch)
-        step = shared ? 1.5 : 2.6;
+        step = shared ? 1.5 : 1.7;
     /* At the border every value comes through a table of pointers. */
     if (shape.kind == LANES_ONE && part->axis[2].kernel > 1) {
         double border = 2.0 * LANE_PIXELS / (double)(part->axis[2].out + LANE_PIXELS);
@@ -87,8 +87,8 @@ FC_INLINE double lane_cycles(const fc_part *part) {
     }
     if (taps > 7) /* x of so many taps leaves L1 between the blocks of a row */
         step *= 1.3;
-    double store = part->problem.out_channels_last ? 1.5 : 2.0 * VL;
-    return blocks * (LANE_PIXELS * ((double)part->reduction * step + store) + 30);
+    double store = part->problem.out_channels_last ? 1.8 : 2.4 * VL;
+    return blocks * (LANE_PIXELS * ((double)part->reduction * step + store) + 78);
 }
 
 #define LANE_PADDING INT64_MIN

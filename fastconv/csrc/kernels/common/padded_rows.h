@@ -134,7 +134,7 @@ static __attribute__((unused)) void fc_copy_rows(const fc_axis *width, const fc_
             else if (width->stride * width_stride == 1)
                 fc_copy_row(width, &run, sources[i], row);
             else
-                fc_load_lanes(width, &run, sources[i], width_stride, 0, run.count, row);
+                fc_load_run(width, &run, sources[i], width_stride, row);
         }
     }
 }

@@ -63,10 +63,10 @@ static double strip_cycles(const fc_part *part, const fc_machine *machine) {
     double pixels = (double)round_up(part->axis[2].out, STRIP_PIXELS);
     double out_rows = (double)(part->axis[0].out * height->out);
     double tap_rows = (double)(part->axis[0].kernel * height->kernel);
-    double store = part->problem.out_channels_last ? 3 : 5, copy = part->problem.x_channels_last ? 1.5 : 3;
+    double store = part->problem.out_channels_last ? 3.6 : 6, copy = part->problem.x_channels_last ? 1.8 : 3.6;
     double read = (double)strip_rows_read(part, rows) / (double)rows * (double)part->axis[0].kernel;
     double columns = (double)strip_window_columns(part, part->axis[2].out);
-    return blocks * out_rows * (pixels * ((double)part->taps * 0.58 + tap_rows * 1.5 + store) + columns * read * copy);
+    return blocks * out_rows * (pixels * ((double)part->taps * 0.69 + tap_rows * 1.8 + store) + columns * read * copy);
 }
 
 typedef struct strip_scratch {

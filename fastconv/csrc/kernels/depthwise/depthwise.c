@@ -119,7 +119,9 @@ static void prepare(fc_part *part, const fc_machine *machine) {
 }
 
 /* Of a row of outputs besides its vectors: many channels of short rows take little else. */
-#define ROW_CYCLES 6.0
+#define ROW_CYCLES 4.5
+/* Of a plane of outputs: bounds, masks and tables of its rows. */
+#define PLANE_CYCLES 160.0
 
 /* Cycles of the planar form, x and out in cache. */
 static double planar_cycles(const fc_part *part) {
@@ -131,25 +133,24 @@ static double planar_cycles(const fc_part *part) {
     int64_t block = sweep_block_rows(share_of(part), dense_taps(width), height->out, vectors);
     double out_rows = (double)(part->axis[0].out * round_up(height->out, block));
     /* Vectors of wide kernels lie across two lines; at stride 2 each is drawn together from two. */
-    double shared = part->taps > 49 ? 0.8 : part->taps > 9 ? 0.7 : 0.58;
-    double step = share_of(part) == 2 ? 1.3 : share_of(part) ? shared : dense_taps(width) ? 0.85 : 1.1;
-    double store = p->out_channels_last && p->out_ch > 1 && !mixed ? 2.0 * VL : 2.5;
+    double shared = part->taps > 49 ? 0.98 : part->taps > 9 ? 0.86 : 0.71;
+    double step = share_of(part) == 2 ? 1.6 : share_of(part) ? shared : dense_taps(width) ? 1.05 : 1.35;
+    double store = p->out_channels_last && p->out_ch > 1 && !mixed ? 2.8 * VL : 3.5;
     double row = (double)vectors * ((double)part->taps * step + store) + ROW_CYCLES;
     double in_rows = (double)(rows_read(part, height->out) * part->axis[0].kernel * part->axis[0].out);
-    double copy = narrow_rows ? 1.2 * VL : width->stride > 2 ? 1.2 * VL : 2.0;
-    double copies = in_place ? 0 : in_rows * ((double)(vectors * width->stride) * copy + 15);
-    return (double)p->out_ch * (out_rows * row + 150) + (double)p->in_ch * copies;
+    double copy = narrow_rows || width->stride > 2 ? 1.5 * VL : 3.5;
+    double copies = in_place ? 0 : in_rows * ((double)(vectors * width->stride) * copy + 20);
+    return (double)p->out_ch * (out_rows * row + PLANE_CYCLES * (double)part->axis[0].out) + (double)p->in_ch * copies;
 }
 
-/* The planar form asks ahead for what it reads and writes, so that the longer of the two remains. */
+/* The planar form asks ahead for what it reads and writes, but was not seen to hide much of it on planes beyond L2. */
 static FC_COLD double seconds(const fc_part *part, const fc_machine *machine) {
     double clock = machine->vector_fma_rate[FC_PASTE(FC_ISA_, FC_ISA)] / 2, traffic = fc_cost_traffic(part, machine);
     if (strip_runs(part))
         return strip_cycles(part, machine) / clock + traffic;
     if (channels_in_lanes(part))
         return lane_cycles(part) / clock + traffic;
-    double compute = planar_cycles(part) / clock;
-    return compute > traffic ? compute : traffic;
+    return planar_cycles(part) / clock + traffic;
 }
 
 static size_t planar_count(const fc_part *part) {

@@ -98,9 +98,9 @@ static bool step_in_place(const fc_part *part, int64_t channels) {
 
 /* Cycles of a task besides its windows and tiles: tables of taps, bounds, the first misses; of a tile and of each of its
  * runs of taps besides their steps. */
-#define TASK_CYCLES 700.0
-#define TILE_CYCLES 60.0
-#define RUN_CYCLES 28.0
+#define TASK_CYCLES 1500.0
+#define TILE_CYCLES 49.0
+#define RUN_CYCLES 15.0
 /* As long as a line takes that nothing asks for ahead, in bytes of a stream. */
 #define LINE_BYTES_MISSED 400.0
 
@@ -136,7 +136,7 @@ static double window_cycles(const fc_part *part, const fc_machine *machine) {
     double channels = (double)part->group_in_ch, vectors = channels / VL;
     double chunks = (double)divide_up(part->group_in_ch, block[CHANNELS]);
     bool whole_rows = channels < 16 && part->problem.groups == 1;
-    double dense = whole_rows ? channels / 8 : chunks * 10 + vectors * 3; /* one run, or a few vectors a pixel */
+    double dense = whole_rows ? channels / 11 : chunks * 7.5 + vectors * 2.2; /* one run, or a few vectors a pixel */
     double turned = channels <= 4 ? channels * 3 : 8 * (vectors < 1 ? 1 : vectors); /* squares, or one by one */
     bool strided = window_axis_of(&part->axis[2], 0, 2, false).unit > 1;
     if (strided)
@@ -192,11 +192,11 @@ static FC_COLD double seconds(const fc_part *part, const fc_machine *machine) {
     if (vectors % BLOCK_VECS)
         step += row_cycles(columns, runs, 1);
     double chunks = (double)divide_up(part->group_in_ch, chunk_channels(part));
-    double tile = rows * step * reduction * products_kept(part) / 0.92;
+    double tile = rows * step * reduction * products_kept(part) / 0.79;
     double tiles = rows * (double)divide_up(columns, SEGMENT) / 2 * (double)(pairs + vectors % BLOCK_VECS);
     /* Each row is turned around to leave by channels: much of the time of a group of few channels. */
-    double turn = part->problem.out_channels_last ? 0 : 70 * rows * (double)(pairs + vectors % BLOCK_VECS);
-    double store = pixels * (double)vectors * (3.5 * chunks + (part->problem.out_channels_last ? 0 : 6));
+    double turn = part->problem.out_channels_last ? 0 : 57 * rows * (double)(pairs + vectors % BLOCK_VECS);
+    double store = pixels * (double)vectors * (2.8 * chunks + (part->problem.out_channels_last ? 0 : 4.7));
     double cycles = groups * (tile + tile_overhead(part, tiles, chunks) + window_cycles(part, machine) + store + turn);
     return cycles / (machine->vector_fma_rate[FC_PASTE(FC_ISA_, FC_ISA)] / 2) + traffic_seconds(part, machine);
 }

@@ -120,6 +120,15 @@ static void prepare(fc_part *part, const fc_machine *machine) {
 #define ROW_CYCLES 15.0
 #define COPY_CYCLES 120.0
 
+static bool is_padded(const fc_part *part) {
+    bool padded = false;
+    for (int i = 0; i < FC_MAX_SPATIAL; i++) {
+        const fc_axis *axis = &part->axis[i];
+        padded |= axis->pad_before > 0 || (axis->out - 1) * axis->stride + fc_axis_reach(axis) - axis->pad_before >= axis->in;
+    }
+    return padded;
+}
+
 static FC_COLD double seconds(const fc_part *part, const fc_machine *machine) {
     bool last = part->problem.x_channels_last;
     double lines = sizeof(vec) < 64 ? 1.1 : 1.02; /* short vectors load more often, from other lines each time */
@@ -149,8 +158,11 @@ static FC_COLD double seconds(const fc_part *part, const fc_machine *machine) {
     /* Each output row of a panel is a run of its own, and its setup outweighs its few vectors. */
     double runs = (double)rows + (double)part->out_pixels / FC_PANEL_LANES;
     double vectors = (double)divide_up(part->out_pixels, VL);
-    double setup = vectors > 0 ? 23.0 * runs / vectors : 0;
-    return unpacked * fc_gemm_seconds(part, machine, 1, part->out_pixels, setup + (dense ? 3.0 : 1.6 * VL));
+    /* Runs that padding cuts branch otherwise at each of many taps. */
+    double padded = part->out_pixels == 0 || !is_padded(part) ? 0 : 23.0 * (double)part->taps / (double)(part->taps + 32);
+    bool strided = part->axis[2].stride > 1;
+    double setup = vectors > 0 ? (15.0 + (strided ? 33.0 : 17.0) / (double)part->group_in_ch + padded) * runs / vectors : 0;
+    return unpacked * fc_gemm_seconds(part, machine, 1, part->out_pixels, setup + (dense ? 5.8 : last ? 1.6 * VL : 0.95 * VL));
 }
 
 static int64_t partition(const fc_part *part, int threads, int64_t grid[4]) {

@@ -85,14 +85,15 @@ static FC_COLD double seconds(const fc_part *part, const fc_machine *machine) {
         cycles = lane_cycles(part);
     } else {
         double vectors = out_rows * (double)row_vectors(part), out = (double)part->group_out_ch;
-        double store = out * (p->out_channels_last ? 2.0 * VL : 2.0);
+        double store = out * (p->out_channels_last ? 2.2 * VL : 2.2);
         bool dense = !p->x_channels_last && part->axis[2].stride <= 2;
         double planes = (double)(part->axis[0].kernel * part->axis[0].out); /* of depth, copied for every output's */
         double in_rows = planes * (double)(part->axis[1].in * part->group_in_ch);
-        double copy = in_rows * (dense ? 10 + (double)part->axis[2].in * 2.0 / VL : (double)part->axis[2].in * 1.5);
+        double copy = in_rows * (dense ? 13 + (double)part->axis[2].in * 2.6 / VL : (double)part->axis[2].in * 2.0);
         double halo = (double)rows_read(part, part->axis[1].out) / (double)larger(part->axis[1].out, 1);
-        double rows = (double)part->reduction * step_cycles(part) + window_cycles(part, machine);
-        double setup = 400 + 40 * planes * (double)part->group_in_ch;
+        double steps = (double)part->reduction * step_cycles(part), window = window_cycles(part, machine);
+        double rows = steps > window ? steps + 0.3 * window : window + 0.3 * steps; /* loads wait beside the sums */
+        double setup = 540 + 54 * planes * (double)part->group_in_ch;
         cycles = (double)p->groups * (out_rows * rows + vectors * store + copy * halo + setup);
     }
     return cycles / (machine->vector_fma_rate[FC_PASTE(FC_ISA_, FC_ISA)] / 2) + fc_cost_traffic(part, machine);

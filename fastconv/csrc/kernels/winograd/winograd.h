@@ -34,17 +34,19 @@ static void prepare(fc_part *part, const fc_machine *machine) {
 }
 
 /* Cycles per vector of one product: its share of the transforms, and of making transformed weights. */
-#define INPUT_CYCLES (OUT_TILE == 2 && TAPS == 3 ? 14.0 : 11.0)
-#define OUTPUT_CYCLES 8.0
+#define INPUT_CYCLES (OUT_TILE == 2 && TAPS == 3 ? 14.5 : 11.5)
+#define OUTPUT_CYCLES 8.5
 #define WEIGHT_CYCLES 6.5
 /* Of a row of tiles that fills no vector: copies of its pixels, its padding, and a vector all the same; of finding
  * where its window rows lie for a slice. Of VL pixels of VL channels turned around into the stage, most of which L1 does
  * not hold; of a pixel copied to it, and of one stored apart from the next. */
 #define ROW_CYCLES 80.0
-#define RESOLVE_CYCLES 150.0
-#define SQUARE_CYCLES (1.3 * VL * VL)
-#define STAGE_CYCLES(step) ((step) == 2 || (step) == 4 ? 0.5 : 1.5)
-#define SCATTER_CYCLES 1.5
+#define RESOLVE_CYCLES 190.0
+#define SQUARE_CYCLES (0.9 * VL * VL)
+#define STAGE_CYCLES(step) ((step) == 2 || (step) == 4 ? 0.35 : 1.05)
+#define SCATTER_CYCLES 2.5
+/* Of a task besides: its shape, its panels, the first misses; much of groups of a few channels. */
+#define TASK_CYCLES 1000.0
 
 /* Products that are multiplied, those known to be zero left out, on average over the slices. */
 static double products_multiplied(const shape *s) {
@@ -60,7 +62,7 @@ static double products_multiplied(const shape *s) {
 
 /* Cycles of the products for one step of one row of the transformed weights' matrix and all products. */
 static double multiply_cycles(const shape *s, double rows) {
-    double full = (double)s->vectors * rows / 2 / (s->vectors == 1 ? 0.75 : 0.85);
+    double full = (double)s->vectors * rows / 2 / (s->vectors == 1 ? 0.71 : 0.81);
     double rest = s->rest > 0 ? (1.2 + 0.65 * (double)s->rest) * rows / VL : 0;
     if (tiles_are_few(s))
         rest = (1.9 + 0.65 * (double)s->rest) * rows / VL;
@@ -87,12 +89,22 @@ static double output_cycles(const fc_part *part, const shape *s) {
     return products * vectors * (OUTPUT_CYCLES + (part->problem.out_channels_last ? 1 : 0)) + scattered * SCATTER_CYCLES;
 }
 
+/* A panel's transformed inputs are written and read again: what L2 does not hold of them goes by L3. */
+static double spilt_bytes(const shape *s) {
+    return 2 * (double)(s->products * s->steps * (s->vectors + (s->rest > 0)) * VL) * sizeof(real);
+}
+
+static double spilt_share(const shape *s, const fc_machine *machine) {
+    double held = (double)machine->l2_bytes / 2, panel = (double)(s->products * s->most_lanes * s->steps) * sizeof(real);
+    return panel <= held ? 0 : 1 - held / panel;
+}
+
 static FC_COLD double seconds(const fc_part *part, const fc_machine *machine) {
     shape s = shape_of(part);
     double groups = (double)part->problem.groups, steps = (double)s.steps, products = (double)s.products;
     double vectors = (double)(s.vectors + (s.rest > 0)), panels = (double)s.panels;
     double rows = (double)round_up(part->group_out_ch, 4);
-    double cycles = steps * (multiply_cycles(&s, rows) + input_cycles(part, &s)) + rows * output_cycles(part, &s);
+    double cycles = steps * (multiply_cycles(&s, rows) + input_cycles(part, &s)) + rows * output_cycles(part, &s) + TASK_CYCLES * panels;
     cycles += products * vectors * rows * (double)divide_up(s.steps, s.chunk) * 1.5; /* chunks added up */
     double bytes = 0;
     if (weights_prepared(part, &s)) /* every panel of tiles reads all weights of its group, for the most part ahead */
@@ -104,6 +116,7 @@ static FC_COLD double seconds(const fc_part *part, const fc_machine *machine) {
                                                           : machine->memory_rate;
     /* Only tiles in whole vectors ask ahead for the weights. */
     double stream = tiles_are_few(&s) ? 0 : s.vectors == 0 ? 1.5 * bytes / rate : panels * bytes / (4 * rate);
+    stream += 0.8 * spilt_bytes(&s) / machine->l3_rate * spilt_share(&s, machine);
     return groups * (cycles / (machine->vector_fma_rate[FC_PASTE(FC_ISA_, FC_ISA)] / 2) + stream) +
            fc_cost_traffic(part, machine);
 }
