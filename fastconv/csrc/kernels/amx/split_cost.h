@@ -5,10 +5,10 @@
 #include "cost.h"
 #include "simd/tiles.h"
 
-/* Seconds of one product of tiles, at the share of their rate that whole kernels reach on average over quiet and busy
- * hours: a busy sibling thread takes more than half of the tiles' rate and a third of the vectors', now and then, so
- * that beside multiply-adds products are up to 1.2 times as fast or as slow as priced. */
+/* Seconds of one product of tiles, at the share of their rate that fits whole kernels, measured while siblings were busy
+ * for the most part: a busy one takes more than half of the tiles' rate and a third of the vectors', now and then. */
 #define TILE_SHARE 0.68
+
 FC_INLINE double split_dot_seconds(const fc_machine *machine) {
     return 2 * TILE_SIDE * TILE_SIDE * 2 * TILE_PAIRS / (TILE_SHARE * machine->tile_flops);
 }
