@@ -5,8 +5,8 @@
 #include "cost.h"
 #include "simd/tiles.h"
 
-/* Seconds of one product of tiles, at the share of their rate that fits whole kernels, measured while siblings were busy
- * for the most part: a busy one takes more than half of the tiles' rate and a third of the vectors', now and then. */
+/* Seconds of one product of tiles, at the share of their rate that fits whole kernels as measured, whatever their
+ * siblings did then: a busy one takes more than half of the tiles' rate and a third of the vectors', now and then. */
 #define TILE_SHARE 0.68
 
 FC_INLINE double split_dot_seconds(const fc_machine *machine) {
