@@ -304,6 +304,38 @@ cdef class Pool:
         check(status)
 
 
+def sum_columns(x, weights, out, int64_t dilation=1):
+    """out[r, j] = sum over t of weights[t, j] * x[r + t * dilation, j]; all complex, of float32 or of float64.
+
+    Elements of a row lie side by side. Runs on this thread.
+    """
+    cdef _View x_view = _View(), weights_view = _View(), out_view = _View()
+    cdef fc_columns columns
+    cdef fc_status status
+    cdef Py_buffer *b
+    x_view.hold(x, False, "x")
+    weights_view.hold(weights, False, "weights")
+    out_view.hold(out, True, "out")
+    for array, view, name in ((out, out_view, "out"), (x, x_view, "x"), (weights, weights_view, "weights")):
+        b = &(<_View> view).buffer
+        if b.ndim != 2 or array.dtype.kind != "c" or b.itemsize > 16 or array.dtype != out.dtype:
+            raise ValueError(f"{name}: {b.ndim} axes of {array.dtype}, wanted 2 of complex64 or complex128, all alike")
+        if b.shape[1] != out_view.buffer.shape[1] or (b.shape[1] > 1 and b.strides[1] != b.itemsize):
+            raise ValueError(f"{name}: rows of {b.shape[1]}, wanted {out_view.buffer.shape[1]} side by side")
+    columns.dtype = FC_F32 if out_view.buffer.itemsize == 8 else FC_F64
+    columns.rows, columns.length = out_view.buffer.shape[0], out_view.buffer.shape[1]
+    columns.taps, columns.dilation = weights_view.buffer.shape[0], dilation
+    columns.x_pitch, columns.out_pitch = 2 * x_view.stride(0), 2 * out_view.stride(0)
+    if weights_view.buffer.shape[0] > 1 and weights_view.stride(0) != columns.length:
+        raise ValueError("weights: wanted rows one behind the other")
+    wanted = columns.rows + (columns.taps - 1) * dilation
+    if x_view.buffer.shape[0] != wanted:
+        raise ValueError(f"x: {x_view.buffer.shape[0]} rows, wanted {wanted}")
+    with nogil:
+        status = fc_columns_run(&columns, x_view.buffer.buf, weights_view.buffer.buf, out_view.buffer.buf)
+    check(status)
+
+
 # Element types of filters, by the letter NumPy gives them in native order; bool is the byte it lies in.
 ELEMENTS = {"b": 0, "B": 1, "?": 1, "h": 2, "H": 3, "i": 4, "I": 5, "l": 6, "L": 7, "q": 6, "Q": 7, "f": 8, "d": 9}
 EXTENSIONS = {
