@@ -168,12 +168,12 @@ def _facts(problem: Any) -> _Facts:
 
 def _transform_ns(size: int, rank: int, wide: int, lines: int = 4) -> float:
     """Per sample and direction; lines beyond multiples of a vector leave the vectors."""
-    ns = 0.3 + 0.065 * math.log2(size) + 0.35 * (rank - 1)
+    ns = 0.3 + 0.065 * math.log2(size) + 0.7 * (rank - 1)
     if rank == 1:
         ns *= 1 + 1.5 * (lines % (4 // wide)) / lines
     if size * wide > 1 << 20:
         ns *= 1.5
-    return ns * 1.6 if wide > 1 else ns
+    return ns * (1.6 if rank == 1 else 1.8) if wide > 1 else ns
 
 
 def _tiles(facts: _Facts, dense: tuple[int, ...]) -> list[tuple[int, ...]]:
@@ -339,13 +339,15 @@ def _columns(facts: _Facts, dense: tuple[int, ...], per_call: bool) -> Tiling:
         return -(-half // most)
 
     def transform_ns(length: int) -> float:
-        return (1.4 if wide > 1 else 0.8) + 0.06 * wide * math.log2(length / 256)
+        return (1.2 if wide > 1 else 0.6) + 0.12 * wide * math.log2(length / 256) + 80 / length
 
     def run_of(length: int) -> float:
         pairs, ns = pairs_of(length), transform_ns(length)
         rows, tasks, shared = -(-half // pairs), min(pieces, pairs), down - 1
         run = 2 * pairs * rows * (2 * ns + move + per_tap * down)
-        run += 2 * shared * (tasks * (ns + move / 2) + (pairs - tasks) * 0.2 * wide)
+        run += 2 * shared * (tasks * (ns + move / 2) + (pairs - tasks) * 0.3 * wide)
+        if (2 * rows + shared) * length * wide > 2 * _COLUMN_SAMPLES:  # beyond L2
+            run *= 1.2
         run = run * length + pairs * _PAIR_NS
         return run * -(-width // (length - across + 1)) + per_call * length * down * (ns + 6.0)
 
