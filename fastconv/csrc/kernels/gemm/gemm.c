@@ -10,10 +10,11 @@
  * packed, AVX-512 and AVX2, of 118 GFLOP/s: 1x1 on 56 x 56 maps 108 to 113 and 90 to 101, on 14 x 14 107 and 92, on 7 x 7
  * 84 and 75 (49 of 64 lanes filled, of 56). With one core of Sapphire Rapids, of 165 and 82 GFLOP/s, a tile in L1 reaches
  * 0.87, 0.92 and 0.94 at 27, 64 and 128 steps (AVX2: 0.85, 0.90, 0.91); where x and out lie in its slow L3, their
- * lines are asked for ahead, without which 1x1 on 112 x 112 maps fell to 0.4. What they still cost, AVX-512, 24->144 on such
- * maps, 32->64, and 256->64 on 56 x 56: with neither x nor out 137, 125, 133 GFLOP/s; with out 118, 116, 129; with x 128, 114,
- * 110; with both 109, 100, 108. A plain loop fills an out of 3 to 13 MB at 20 to 25 GB/s, in runs of 1 KB a plane as well as
- * in one; in runs of 256 bytes, without asking ahead, at 14 to 17.
+ * lines are asked for ahead, without which 1x1 on 112 x 112 maps fell to 0.4. What they still cost, AVX-512, rows copied,
+ * 24->144 and 32->64 on such maps, and 256->64 on 56 x 56 (which as it is reads them in place): with neither x nor out 137,
+ * 125, 133 GFLOP/s; with out 118, 116, 129; with x 128, 114, 110; with both 109, 100, 108. A plain loop fills an out of 3
+ * to 13 MB at 20 to 25 GB/s, in runs of 1 KB a plane as well as in one; in runs of 256 bytes, without asking ahead, at 14
+ * to 17.
  * Packing costs one load and store per panel vector against group_out_ch FMAs, so few output channels are its weak
  * side, as are small maps, and channels-last tensors pay for transposing.
  */
@@ -95,9 +96,10 @@ static fc_ahead rows_ahead(const fc_gemm_block *block, const fc_sweep *sweep) {
     return (fc_ahead){(const char *)from, x->stride[1] * (int64_t)sizeof(real), pixels * (int64_t)sizeof(real), depth};
 }
 
-/* Whether rows that could be read in place are copied: where out streams past and has twice the channels or more, its lines
- * drive from L1 the rows that all those channels read again, a page each. Long vectors gain 5 to 10 % (24->144 and 32->64 on
- * 112 x 112 maps), short ones, which multiply longer for each line of out, lose 2 %; 64->64 would lose 6, 96->24 16 %. */
+/* Whether rows that could be read in place are copied: where out streams past and has twice the channels or more, its
+ * lines drive from L1 the rows that all those channels read again, a page each. Long vectors gain 5 to 10 % (24->144 and
+ * 32->64 on 112 x 112 maps), short ones, which multiply longer for each line of out, lose up to 3; 64->64 would lose 2 to
+ * 9, 96->24 16. */
 static bool copies_rows(const fc_part *part) {
     return sizeof(vec) == 64 && part->block[FC_GEMM_FETCHES] && part->group_out_ch >= 2 * part->reduction;
 }
