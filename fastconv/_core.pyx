@@ -317,14 +317,14 @@ ORDERS = {"raster": FC_ORDER_RASTER, "line": FC_ORDER_LINE, "even": FC_ORDER_EVE
 
 
 cdef int read_stage(fc_filter_stage *stage, object given, _View weights) except -1:
-    """(kernel, taps before the output, float64 weights, order, divisor, doubt), sizes for three axes."""
-    kernel, before, values, order, divisor, doubt = given
+    """(kernel, taps before the output, float64 weights, order, divisor, rounding), sizes for three axes."""
+    kernel, before, values, order, divisor, rounding = given
     weights.hold(values, False, "weights")
     spatial(stage.kernel, kernel, 3)
     spatial(stage.before, before, 3)
     stage.weights = <const double *> weights.buffer.buf
     stage.order = ORDERS[order]
-    stage.divisor, stage.doubt = divisor, doubt
+    stage.divisor, stage.rounding = divisor, rounding
     return 0
 
 
@@ -388,7 +388,7 @@ threads_here = ContextVar("fastconv_num_threads", default=0)
 
 
 def within(array, double limit):
-    """Whether all of an array of float32 or float64 lies in [-limit, limit], as NaN does not; None: not of one piece."""
+    """Whether all of an array of floats lies in [-limit, limit], as NaN does not; None: not of one piece."""
     cdef _View view = _View()
     cdef Py_buffer *b = &view.buffer
     cdef bint inside

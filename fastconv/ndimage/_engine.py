@@ -107,36 +107,35 @@ def _sums_are_exact(
     return True
 
 
-def _roundings(taps: int, order: str) -> int:
-    """How often at most a float32 sum of whole numbers is rounded, and its weights once: for each
-    tap, or for each pair of equal ones, which are added first and exactly; two more for safety."""
-    return 3 + (taps // 2 + 1 if order in ("even", "odd") else taps)
+def _most_roundings(weights: np.ndarray) -> int:
+    """How often at most a float32 sum is rounded, for a first look: filter.c counts exactly."""
+    return 3 + (weights.size // 2 + 1 if _order(weights) in ("even", "odd") else weights.size)
 
 
-def _doubts(
+def _roundings(
     source: np.dtype, target: np.dtype, stages: Sequence[np.ndarray], constant: float,
-    roundings: Sequence[int],
+    counts: Sequence[int],
 ) -> list[float] | None:  # fmt: skip
-    """For each stage, by how much a float32 sum may differ from the double one, after so many
-    roundings; None if so much that many sums would have to be added again."""
+    """For each stage, what one rounding may change of a float32 sum; None where so many would do so
+    much that many sums would have to be added again."""
     if target.kind not in "iu" or target.char in "IQL" or constant != np.rint(constant):
         return None
-    most, doubts = max(_bound(source), abs(constant)), []
-    for weights, count in zip(stages, roundings):
+    most, found = max(_bound(source), abs(constant)), []
+    for weights, count in zip(stages, counts):
         total = most * float(np.abs(weights).sum())
-        doubts.append(count * 2.0**-24 * total)
-        if not doubts[-1] < _MOST_DOUBT:
+        found.append(2.0**-24 * total)
+        if not count * found[-1] < _MOST_DOUBT:
             return None
         most = _bound(target) if target.kind == "u" else min(total, _bound(target))
         most = max(most, abs(constant))
-    return doubts
+    return found
 
 
 def _precision(
     source: np.dtype, target: np.dtype, stages: Sequence[np.ndarray], constant: float,
-    divided: bool, roundings: Sequence[int],
+    divided: bool,
 ) -> tuple[bool, list[float]]:  # fmt: skip
-    """Whether to compute in float32, and what doubt that leaves about each stage's sums.
+    """Whether to compute in float32, and what a rounding then changes of each stage's sums.
 
     float32 stays what it is. Narrow integers are computed in float32 where no sum of whole numbers
     can be rounded, and where few come so near to a whole number that truncation could differ:
@@ -150,8 +149,9 @@ def _precision(
         return False, sure
     if _sums_are_exact(source, target, stages, constant, _EXACT_IN_SINGLE):
         return True, sure
-    doubts = None if divided else _doubts(source, target, stages, constant, roundings)
-    return doubts is not None, doubts or sure
+    counts = [_most_roundings(weights) for weights in stages]
+    roundings = None if divided else _roundings(source, target, stages, constant, counts)
+    return roundings is not None, roundings or sure
 
 
 def _commute(
@@ -191,11 +191,9 @@ def _run(
     """One run over dense arrays seen as `planes` x depth x height x (width * step)."""
     stages = [first] if second is None else [first, second]
     weights = [stage[2] for stage in stages]
-    divided, counts = any(s[4] for s in stages), [_roundings(s[2].size, s[3]) for s in stages]
-    single, doubts = _precision(
-        arrays.source, arrays.target, weights, constant, divided, counts
-    )  # fmt: skip
-    given = [(*stage, doubt) for stage, doubt in zip(stages, doubts)]
+    divided = any(stage[4] for stage in stages)
+    single, roundings = _precision(arrays.source, arrays.target, weights, constant, divided)
+    given = [(*stage, rounding) for stage, rounding in zip(stages, roundings)]
     return _core.Filter(
         arrays.source, arrays.target, single=single, batch=planes, size=size, step=step,
         extension=extension, constant=constant, first=given[0],
@@ -308,17 +306,16 @@ def factor_runs(
     rest = math.prod(float(f.flat[0]) for axis, f in enumerate(factors) if axis not in long)
     rows = Line(a, (factors[a].ravel() * rest).tobytes(), before[a], mode)
     columns = Line(b, factors[b].ravel().tobytes(), before[b], mode)
-    # Two passes', and of the second the pairs', whose cells are no whole numbers, and the factors'.
-    count = sum(_roundings(line.weights.size, _order(line.weights)) for line in (rows, columns)) + 2
-    doubts = _doubts(source, arrays.target, [weights], 0.0, [count])
-    if doubts is None:
+    count = _most_roundings(rows.weights) + _most_roundings(columns.weights) + 2
+    roundings = _roundings(source, arrays.target, [weights], 0.0, [count])
+    if roundings is None:
         return None
     kernel, lead = (1, *weights.shape[a : b + 1]), (0, *before[a : b + 1])
     window = (kernel, lead, np.ascontiguousarray(weights, np.float64), "raster", 0.0, 0.0)
     run = _core.Filter(
         source, arrays.target, single=True, batch=math.prod(shape[:a]),
         size=(1, shape[a], shape[b]), step=step, extension=["nearest", mode, mode], constant=0.0,
-        first=(*_stage(rows, 1), 0.0), second=(*_stage(columns, 2), doubts[0]), window=window,
+        first=(*_stage(rows, 1), 0.0), second=(*_stage(columns, 2), roundings[0]), window=window,
     )  # fmt: skip
     return (run,)
 

@@ -213,12 +213,7 @@ static void CELL(run_second)(const fc_filter_call *call, const cell *row, int64_
 
 static void CELL(run)(const fc_filter_call *call, int64_t task, void *scratch) {
     const fc_filter *f = call->filter;
-    int64_t strip = task % call->strips, rest = task / call->strips;
-    int64_t block = rest % call->blocks, plane = rest / call->blocks;
-    piece p = {.image = plane / f->size[0], .depth = plane % f->size[0], .begin = block * call->block,
-               .column = strip * call->strip};
-    p.end = smaller(p.begin + call->block, f->size[1]);
-    p.columns = smaller(call->strip, call->columns - p.column);
+    piece p = piece_of(call, task);
     CELL(filter_scratch) s;
     CELL(scratch_at)(call, scratch, &s);
     for (int64_t t = 0; t < call->first.count; t++)

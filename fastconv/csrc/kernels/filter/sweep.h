@@ -126,17 +126,7 @@ static double rough_sum(const fc_filter_taps *taps, const real *const *table, in
 }
 
 enum { DOUBTFUL = 8 }; /* sums that wait for their additions side by side */
-typedef float few __attribute__((vector_size(DOUBTFUL * sizeof(float))));
 typedef double few_doubles __attribute__((vector_size(DOUBTFUL * sizeof(double))));
-#if FC_ISA_IS >= 2
-#define FC_FEW(p, at) \
-    __builtin_convertvector((few)_mm256_i32gather_ps(p, _mm256_loadu_si256((const __m256i *)(const void *)(at)), 4), \
-                            few_doubles)
-#else
-#define FC_FEW(p, at) \
-    __builtin_convertvector(((few){(p)[(at)[0]], (p)[(at)[1]], (p)[(at)[2]], (p)[(at)[3]], (p)[(at)[4]], (p)[(at)[5]], \
-                                   (p)[(at)[6]], (p)[(at)[7]]}), few_doubles)
-#endif
 
 /* Outputs `at` in double, in SciPy's order, and cut. */
 static void exact_sums(const fc_filter_taps *taps, const real *const *table, const int32_t at[DOUBTFUL], real *to) {
@@ -146,11 +136,14 @@ static void exact_sums(const fc_filter_taps *taps, const real *const *table, con
     for (int64_t t = 0; t < taps->count; t++) {
         const real *row = table[taps->row[t]] + taps->shift[t];
         double weight = taps->weight[t];
-        few_doubles x = FC_FEW(row, at);
+        eight_floats cells;
+        v_gather_floats(row, at, &cells);
+        few_doubles x = __builtin_convertvector(cells, few_doubles);
         if (pairs && t > 0) {
             t++;
             row = table[taps->row[t]] + taps->shift[t];
-            x += sign * FC_FEW(row, at);
+            v_gather_floats(row, at, &cells);
+            x += sign * __builtin_convertvector(cells, few_doubles);
         }
         sum += x * weight;
     }
@@ -178,20 +171,6 @@ static void settle_some(const fc_filter_taps *taps, const real *const *table, in
     }
 }
 
-/* Bit i: whether lane i of a is below that of b. */
-FC_INLINE uint32_t lanes_below(vec a, vec b) {
-#if FC_ISA_IS >= 3
-    return _mm512_cmp_ps_mask(a, b, _CMP_LT_OQ);
-#elif FC_ISA_IS == 2
-    return (uint32_t)_mm256_movemask_ps(_mm256_cmp_ps(a, b, _CMP_LT_OQ));
-#else
-    uint32_t bits = 0;
-    for (int i = 0; i < VL; i++)
-        bits |= (uint32_t)(a[i] < b[i]) << i;
-    return bits;
-#endif
-}
-
 /* Where rounding could have carried a sum past a whole number, the double sum decides: of a vector where much of it
  * is in doubt (flat parts of a picture), else of single outputs. */
 static void settle_row(const fc_filter_taps *taps, const real *const *table, real doubt, int64_t columns, real *to) {
@@ -200,7 +179,7 @@ static void settle_row(const fc_filter_taps *taps, const real *const *table, rea
     int64_t some[64], count = 0;
     for (int64_t at = 0; at < columns; at += VL) {
         vec sum = v_load(to + at);
-        uint32_t found = lanes_below(v_abs(v_sub(sum, v_round(sum))), limit);
+        uint32_t found = v_lanes_below(v_abs(v_sub(sum, v_round(sum))), limit);
         if (!found)
             continue;
         if (__builtin_popcount(found) > VL / 4) {
