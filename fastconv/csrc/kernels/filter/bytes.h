@@ -24,11 +24,10 @@ enum {
 };
 
 typedef struct byte_scratch {
-    const uint8_t **rows; /* [ring] of x, extended */
-    const real **phases;  /* [ring] the same */
+    const real **phases;  /* [ring]: rows of x, extended */
     const real **cells;   /* inputs of the pass along the width */
     real *first_weight, *second_weight;
-    uint8_t *row_ring;
+    uint8_t *row_ring;    /* the same as bytes, each twice, `ring` rows apart: so any `ring` of them lie one after another */
     real *ring, *middle, *result; /* result: a row of sums along the width */
     uint8_t *bytes; /* of a row of the middle */
     int64_t *edges;
@@ -37,11 +36,9 @@ typedef struct byte_scratch {
 
 static size_t byte_scratch_at(const fc_filter_call *call, char *base, byte_scratch *s) {
     int64_t first = call->filter->first.kernel[1], second = call->filter->second.kernel[2];
-    int64_t groups = divide_up(call->strip + call->left[1] + call->right[1], PHASES);
-    int64_t pitch = round_up(groups, SUM_VECS * VL) + round_up(divide_up(second + 3, PHASES), VL);
-    size_t sizes[] = {(size_t)call->ring * sizeof(uint8_t *), (size_t)call->ring * sizeof(real *),
-                      (size_t)(second + 3) * sizeof(real *), (size_t)first * sizeof(real), (size_t)second * sizeof(real),
-                      (size_t)(call->ring * PHASES * pitch), (size_t)(call->ring * PHASES * pitch) * sizeof(real),
+    int64_t pitch = round_up(round_up(divide_up(call->strip, PHASES), SUM_VECS * VL) + (second + 2) / PHASES, VL);
+    size_t sizes[] = {(size_t)call->ring * sizeof(real *), (size_t)(second + 3) * sizeof(real *), (size_t)first * sizeof(real), (size_t)second * sizeof(real),
+                      (size_t)(2 * call->ring * PHASES * pitch), (size_t)(call->ring * PHASES * pitch) * sizeof(real),
                       (size_t)(FC_FILTER_ROWS * PHASES * pitch) * sizeof(real), (size_t)(PHASES * pitch) * sizeof(real),
                       (size_t)(PHASES * pitch), (size_t)(call->left[1] + call->right[1]) * sizeof(int64_t)};
     enum { COUNT = sizeof sizes / sizeof *sizes };
@@ -52,10 +49,10 @@ static size_t byte_scratch_at(const fc_filter_call *call, char *base, byte_scrat
         total += (sizes[i] + 63) / 64 * 64;
     }
     if (base != NULL)
-        *s = (byte_scratch){(const uint8_t **)(void *)starts[0], (const real **)(void *)starts[1],
-                            (const real **)(void *)starts[2], (real *)(void *)starts[3], (real *)(void *)starts[4],
-                            (uint8_t *)starts[5], (real *)(void *)starts[6], (real *)(void *)starts[7],
-                            (real *)(void *)starts[8], (uint8_t *)starts[9], (int64_t *)(void *)starts[10], pitch};
+        *s = (byte_scratch){(const real **)(void *)starts[0], (const real **)(void *)starts[1],
+                            (real *)(void *)starts[2], (real *)(void *)starts[3], (uint8_t *)starts[4],
+                            (real *)(void *)starts[5], (real *)(void *)starts[6], (real *)(void *)starts[7],
+                            (uint8_t *)starts[8], (int64_t *)(void *)starts[9], pitch};
     return total;
 }
 
@@ -85,24 +82,26 @@ static void extend_bytes(const fc_filter_call *call, const piece *p, const uint8
 /* The rows that output row h and the ones below it read; those before *copied are there already. */
 static void fill_ring(const fc_filter_call *call, const piece *p, int64_t h, int64_t *copied, byte_scratch *s) {
     const fc_filter *f = call->filter;
-    int64_t top = h - f->first.before[1];
+    const uint8_t *x = (const uint8_t *)call->x + p->image * f->x_stride[0] + p->depth * f->x_stride[1];
+    int64_t top = h - f->first.before[1], pitch = PHASES * s->pitch;
     int64_t needed = smaller(h + FC_FILTER_ROWS, p->end) - h + f->first.kernel[1] - 1;
-    for (int64_t i = 0; i < call->ring; i++) {
-        int64_t q = top + smaller(i, needed - 1), y = fc_extended(q, f->size[1], f->extension[1]);
-        int64_t slot = (q + f->first.before[1]) % call->ring; /* never negative: q begins at -before */
-        uint8_t *row = s->row_ring + slot * PHASES * s->pitch;
-        s->rows[i] = row;
-        s->phases[i] = s->ring + slot * PHASES * s->pitch;
-        if (q < *copied)
-            continue;
-        const uint8_t *x = (const uint8_t *)call->x + p->image * f->x_stride[0] + p->depth * f->x_stride[1];
+    int64_t first = larger(top, *copied), end = top + needed, before = f->first.before[1]; /* q + before is never negative */
+    for (int64_t q = first; q < end; q++) {
+        int64_t y = fc_extended(q, f->size[1], f->extension[1]);
+        uint8_t *row = s->row_ring + (q + before) % call->ring * pitch;
         if (y < 0)
-            memset(row, (int)f->constant, (size_t)(PHASES * s->pitch));
+            memset(row, (int)f->constant, (size_t)pitch);
         else
             extend_bytes(call, p, x + y * f->x_stride[2], s->edges, row);
-        split_row(row, s->pitch, s->ring + slot * PHASES * s->pitch);
+        memcpy(row + call->ring * pitch, row, (size_t)pitch);
     }
-    *copied = top + needed;
+    for (int64_t q = first; q < end; q++) { /* by now stores have left the loads' way */
+        int64_t slot = (q + before) % call->ring;
+        split_row(s->row_ring + slot * pitch, s->pitch, s->ring + slot * pitch);
+    }
+    for (int64_t i = 0; i < call->ring; i++)
+        s->phases[i] = s->ring + (top + smaller(i, needed - 1) + before) % call->ring * pitch;
+    *copied = end;
 }
 
 /* What one input gives to sums [low, high]; w: the weight of sum 0. */
@@ -175,19 +174,36 @@ typedef double some_doubles __attribute__((vector_size(TOGETHER * sizeof(double)
         to = __builtin_convertvector(__builtin_convertvector(narrow_, some_words), some_doubles);     \
     } while (0)
 
-/* Outputs `at` in double, in SciPy's order, and cut: of a window, or of pairs at equal distances from the middle. */
-static void exact_bytes(const fc_filter_taps *taps, const uint8_t *const *rows, const int32_t at[TOGETHER], uint8_t *to) {
+/* Outputs in doubt, by where the first byte of their window lies: of FC_FILTER_ROWS rows at most, `pitch` apart. */
+typedef struct doubtful {
+    const fc_filter_taps *taps;
+    const uint8_t *base;
+    int64_t pitch, count;
+    double margin;
+    uint8_t *to[FC_FILTER_ROWS];
+    int32_t at[MOST_DOUBTFUL];
+} doubtful;
+
+FC_INLINE void settle_one(doubtful *d, int64_t at, double sum) {
+    int64_t row = (at >= d->pitch) + (at >= 2 * d->pitch) + (at >= 3 * d->pitch);
+    d->to[row][at - row * d->pitch] = (uint8_t)(int32_t)sum;
+}
+
+/* Sums of the windows `at` in double, in SciPy's order, and cut: of all cells, or of pairs at equal distances from the
+ * middle. */
+static void exact_bytes(doubtful *d, const int32_t at[TOGETHER]) {
+    const fc_filter_taps *taps = d->taps;
     some_doubles sum = {0};
     eights eight, other;
     bool pairs = taps->order == FC_ORDER_EVEN;
     for (int64_t t = 0; t < taps->count; t += pairs && t > 0 ? 2 : taps->run) {
-        const uint8_t *row = rows[taps->row[t]] + taps->shift[t];
+        const uint8_t *row = d->base + taps->row[t] * d->pitch + taps->shift[t];
         for (int64_t i = 0; i < taps->run; i += 8) {
             v_gather_eights(row + i, at, &eight);
             for (int64_t j = i; j < smaller(i + 8, taps->run); j++, eight >>= 8) {
                 some_doubles x = FC_LOW_BYTE(eight);
                 if (pairs && t > 0) {
-                    v_gather_eights(rows[taps->row[t + 1]] + taps->shift[t + 1], at, &other);
+                    v_gather_eights(d->base + taps->row[t + 1] * d->pitch + taps->shift[t + 1], at, &other);
                     x += FC_LOW_BYTE(other);
                 }
                 sum += x * taps->weight[t + j];
@@ -195,15 +211,16 @@ static void exact_bytes(const fc_filter_taps *taps, const uint8_t *const *rows, 
         }
     }
     for (int i = 0; i < TOGETHER; i++)
-        to[at[i]] = (uint8_t)(int32_t)sum[i];
+        settle_one(d, at[i], sum[i]);
 }
 
 /* The sum in any order, where that tells on which side of a whole number it lies. */
-static double rough_bytes(const fc_filter_taps *taps, const uint8_t *const *rows, int64_t at) {
+static double rough_bytes(const doubtful *d, int64_t at) {
+    const fc_filter_taps *taps = d->taps;
     some_doubles sum = {0}, x;
     double rest = 0;
     for (int64_t t = 0; t < taps->count; t += taps->run) {
-        const uint8_t *p = rows[taps->row[t]] + taps->shift[t] + at;
+        const uint8_t *p = d->base + taps->row[t] * d->pitch + taps->shift[t] + at;
         const double *w = taps->weight + t;
         int64_t i = 0;
         for (; i + TOGETHER <= taps->run; i += TOGETHER) {
@@ -220,47 +237,34 @@ static double rough_bytes(const fc_filter_taps *taps, const uint8_t *const *rows
     return rest;
 }
 
-/* Outputs in doubt of one row. */
-typedef struct doubtful {
-    const fc_filter_taps *taps;
-    const uint8_t *const *rows;
-    uint8_t *to;
-    double margin;
-    int64_t count;
-    int32_t at[MOST_DOUBTFUL];
-} doubtful;
-
 static void settle_listed(doubtful *d) {
     enum { LONG = 64 }; /* taps from which a rough sum is faster than one in order */
     int64_t left = d->taps->count < LONG ? d->count : 0;
     for (int64_t i = left; i < d->count; i++) {
-        int32_t at = d->at[i];
-        double sum = rough_bytes(d->taps, d->rows, at);
+        double sum = rough_bytes(d, d->at[i]);
         if (fabs(sum - rint(sum)) > d->margin)
-            d->to[at] = (uint8_t)(int32_t)sum;
+            settle_one(d, d->at[i], sum);
         else
-            d->at[left++] = at;
+            d->at[left++] = d->at[i];
     }
     for (int64_t i = left; i < round_up(left, TOGETHER); i++)
         d->at[i] = d->at[left - 1];
     for (int64_t i = 0; i < left; i += TOGETHER)
-        exact_bytes(d->taps, d->rows, d->at + i, d->to);
+        exact_bytes(d, d->at + i);
     d->count = 0;
 }
 
-/* Lists the outputs of BLOCK columns from `column` on that are in doubt: few, as a rule two at most. */
-FC_INLINE void list_doubts(doubtful *d, uint64_t found, int64_t column) {
+/* Lists the outputs of BLOCK columns from `first` on that are in doubt: few, as a rule one at most, which no branch
+ * waits for. */
+FC_INLINE void list_doubts(doubtful *d, uint64_t found, int64_t first) {
     int count = __builtin_popcountll(found);
     int32_t *at = d->at + d->count;
     d->count += count;
-    for (int i = 0; i < 2; i++, found &= found - 1) {
+    do {
         int bit = __builtin_ctzll(found | (uint64_t)1 << 63);
-        *at++ = (int32_t)column + PHASES * (bit % VL) + bit / VL;
-    }
-    for (; count > 2; count--, found &= found - 1) {
-        int bit = __builtin_ctzll(found);
-        *at++ = (int32_t)column + PHASES * (bit % VL) + bit / VL;
-    }
+        *at++ = (int32_t)first + PHASES * (bit % VL) + bit / VL;
+        found &= found - 1;
+    } while (--count > 0);
 }
 
 typedef uint32_t shifted_words __attribute__((vector_size(VL * sizeof(uint32_t))));
@@ -290,30 +294,36 @@ FC_INLINE uint64_t finish_block(const vec sum[PHASES], int32_t doubt, int64_t le
 /* By how many units of a sum, cut, rounding may have moved it, and one more for the cut. */
 FC_INLINE int32_t units_of(const fc_filter_taps *taps) { return (int32_t)ceil(taps->doubt * (1 << FRACTION)) + 1; }
 
-/* A row of sums, by phases, to bytes; those in doubt as `taps` of `rows` give them. */
-static void finish_row(const fc_filter_taps *taps, double doubt, const uint8_t *const *rows, const real *sums, int64_t pitch,
-                       int64_t columns, uint8_t *to) {
-    doubtful d;
-    d.taps = taps, d.rows = rows, d.to = to, d.margin = doubt * 0x1p-20, d.count = 0; /* that is of few roundings to 24 bits */
-    int32_t units = (int32_t)ceil(doubt * (1 << FRACTION)) + 1; /* and one for the cut */
+/* What a pass's doubts are about: `taps` of the rows from `base` on; nothing listed yet. */
+static void begin_doubts(const fc_filter_taps *taps, double doubt, const uint8_t *base, int64_t pitch, doubtful *d) {
+    d->taps = taps, d->base = base, d->pitch = pitch, d->count = 0;
+    d->margin = doubt * 0x1p-20; /* doubt: of a few roundings to 24 bits; these are to 53 */
+}
+
+/* Row r of sums, by phases, to bytes; those in doubt are listed. */
+static void finish_row(doubtful *d, int64_t r, double doubt, const real *sums, int64_t pitch, int64_t columns, uint8_t *to) {
+    int32_t units = (int32_t)ceil(doubt * (1 << FRACTION)) + 1; /* one for the cut */
+    d->to[r] = to;
     for (int64_t at = 0; at < columns; at += BLOCK) {
         vec phases[PHASES];
         for (int64_t p = 0; p < PHASES; p++)
             phases[p] = v_load(sums + p * pitch + at / PHASES);
         uint64_t found = finish_block(phases, units, columns - at, to + at);
-        list_doubts(&d, found, at);
-        if (d.count > MOST_DOUBTFUL - 2 * BLOCK)
-            settle_listed(&d);
+        list_doubts(d, found, r * d->pitch + at);
+        if (d->count > MOST_DOUBTFUL - 2 * BLOCK)
+            settle_listed(d);
     }
-    settle_listed(&d);
 }
 
 /* Row r of the middle, cut to bytes as SciPy's lies between its passes, with its own border. */
-static void cut_middle(const fc_filter_call *call, const piece *p, int64_t r, const byte_scratch *s) {
+static void cut_middle(const fc_filter_call *call, const piece *p, int64_t r, const uint8_t *base, const byte_scratch *s) {
     const fc_filter *f = call->filter;
     real *row = s->middle + r * PHASES * s->pitch;
     int64_t first = p->column - call->left[1], n = call->left[1] + p->columns + call->right[1];
-    finish_row(&call->first, call->first.doubt, s->rows + r, row, s->pitch, n, s->bytes);
+    doubtful d;
+    begin_doubts(&call->first, call->first.doubt, base, PHASES * s->pitch, &d);
+    finish_row(&d, r, call->first.doubt, row, s->pitch, n, s->bytes);
+    settle_listed(&d);
     for (int64_t i = first; f->extension[2] == FC_EXTEND_CONSTANT && i < 0; i++)
         s->bytes[i - first] = (uint8_t)f->constant;
     for (int64_t i = call->columns; f->extension[2] == FC_EXTEND_CONSTANT && i < first + n; i++)
@@ -322,9 +332,8 @@ static void cut_middle(const fc_filter_call *call, const piece *p, int64_t r, co
 }
 
 /* The second pass of row r. */
-static void byte_row(const fc_filter_call *call, int64_t r, int64_t columns, const byte_scratch *s, uint8_t *out) {
-    bool window = call->window.count > 0;
-    const uint8_t *bytes = s->bytes;
+static void byte_row(const fc_filter_call *call, int64_t r, int64_t columns, const byte_scratch *s, doubtful *d,
+                     uint8_t *out) {
     int64_t count = call->filter->second.kernel[2];
     real *to[PHASES];
     for (int64_t c = 0; c < count + 3; c++)
@@ -332,8 +341,7 @@ static void byte_row(const fc_filter_call *call, int64_t r, int64_t columns, con
     for (int64_t p = 0; p < PHASES; p++)
         to[p] = s->result + p * s->pitch;
     four_sums(s->cells, s->second_weight, count, divide_up(columns, PHASES), to);
-    finish_row(window ? &call->window : &call->second, call->second.doubt, window ? s->rows + r : &bytes, s->result,
-               s->pitch, columns, out);
+    finish_row(d, call->window.count ? r : 0, call->second.doubt, s->result, s->pitch, columns, out);
 }
 
 static void byte_run(const fc_filter_call *call, int64_t task, void *scratch) {
@@ -341,23 +349,30 @@ static void byte_run(const fc_filter_call *call, int64_t task, void *scratch) {
     piece p = piece_of(call, task);
     byte_scratch s;
     byte_scratch_at(call, scratch, &s);
-    bool cut = call->window.count == 0;
+    bool window = call->window.count > 0;
     for (int64_t t = 0; t < f->first.kernel[1]; t++)
-        s.first_weight[t] = (real)f->first.weights[t] * (cut ? 1 << FRACTION : 1);
+        s.first_weight[t] = (real)f->first.weights[t] * (window ? 1 : 1 << FRACTION);
     for (int64_t t = 0; t < f->second.kernel[2]; t++)
         s.second_weight[t] = (real)f->second.weights[t] * (1 << FRACTION);
     find_edges(call, &p, s.edges);
-    int64_t copied = INT64_MIN, cells = PHASES * s.pitch;
-    real *const middle[FC_FILTER_ROWS] = {s.middle, s.middle + cells, s.middle + 2 * cells, s.middle + 3 * cells};
+    int64_t copied = INT64_MIN, pitch = PHASES * s.pitch;
+    real *const middle[FC_FILTER_ROWS] = {s.middle, s.middle + pitch, s.middle + 2 * pitch, s.middle + 3 * pitch};
     for (int64_t h = p.begin; h < p.end; h += FC_FILTER_ROWS) {
+        const uint8_t *base = s.row_ring + h % call->ring * pitch;
+        doubtful d;
+        begin_doubts(window ? &call->window : &call->second, call->second.doubt, window ? base : s.bytes,
+                     pitch, &d);
         fill_ring(call, &p, h, &copied, &s);
-        four_sums(s.phases, s.first_weight, f->first.kernel[1], cells, middle);
+        four_sums(s.phases, s.first_weight, f->first.kernel[1], pitch, middle);
         for (int64_t r = 0; r < smaller(FC_FILTER_ROWS, p.end - h); r++) {
             int64_t at = p.image * f->out_stride[0] + p.depth * f->out_stride[1] + (h + r) * f->out_stride[2];
-            if (cut)
-                cut_middle(call, &p, r, &s);
-            byte_row(call, r, p.columns, &s, (uint8_t *)call->out + at + p.column);
+            if (!window)
+                cut_middle(call, &p, r, base, &s);
+            byte_row(call, r, p.columns, &s, &d, (uint8_t *)call->out + at + p.column);
+            if (!window)
+                settle_listed(&d);
         }
+        settle_listed(&d);
     }
 }
 
