@@ -14,7 +14,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from functools import lru_cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -25,15 +25,18 @@ __all__ = [
     "MOST_REMEMBERED",
     "Arrays",
     "Line",
+    "call_of",
     "correlate_lines",
     "factor_runs",
     "line_of",
     "line_runs",
+    "run_known",
     "window_runs",
     "with_runs",
 ]
 
 MOST_REMEMBERED = 4096  # weights of a filter whose runs are remembered
+_MOST_KNOWN = 256  # calls
 
 _EPS = 2.0**-52  # SciPy's DBL_EPSILON: what differs by less counts as equal
 _LONGEST_STEP = 64  # elements behind an axis up to which its passes run along the width
@@ -216,14 +219,10 @@ def _run_pair(arrays: Arrays, rows: Line, columns: Line, constant: float) -> _co
     outer, step = math.prod(shape[: rows.axis]), math.prod(shape[columns.axis + 1 :])
     size = (1, shape[rows.axis], shape[columns.axis])
     extension = ["nearest", rows.mode, columns.mode]
-    return _run(
-        arrays, outer, size, step, extension, constant, _stage(rows, 1), _stage(columns, 2)
-    )
+    return _run(arrays, outer, size, step, extension, constant, _stage(rows, 1), _stage(columns, 2))
 
 
-def line_runs(
-    arrays: Arrays, lines: tuple[Line, ...], constant: float
-) -> tuple[_core.Filter, ...]:
+def line_runs(arrays: Arrays, lines: tuple[Line, ...], constant: float) -> tuple[_core.Filter, ...]:
     """Passes in their order, neighbours that one run can take together; in between, values have the
     type of the target."""
     known = sum(len(line.taps) for line in lines) <= 8 * MOST_REMEMBERED
@@ -259,16 +258,19 @@ def _plain(array: np.ndarray) -> bool:
 
 
 def correlate_lines(
-    x: np.ndarray, lines: Sequence[Line], output: np.ndarray, constant: float
-) -> None:
+    x: np.ndarray, lines: Sequence[Line], output: np.ndarray, constant: float,
+    call: Any = None,
+) -> None:  # fmt: skip
     """Passes one after another."""
-    with_runs(x, output, lambda arrays: line_runs(arrays, tuple(lines), constant))
+    with_runs(x, output, lambda arrays: line_runs(arrays, tuple(lines), constant), call)
 
 
 def with_runs(
-    x: np.ndarray, output: np.ndarray, prepare: Callable[[Arrays], tuple[_core.Filter, ...] | None]
-) -> bool:
-    """Run what `prepare` gives for the arrays; False if that is None."""
+    x: np.ndarray, output: np.ndarray,
+    prepare: Callable[[Arrays], tuple[_core.Filter, ...] | None], call: Any = None,
+) -> bool:  # fmt: skip
+    """Run what `prepare` gives for the arrays, for `run_known` as well if it is told the call;
+    False if that is None."""
     if not x.size:
         return True
     source = x if _plain(x) else np.ascontiguousarray(native(x))
@@ -278,15 +280,55 @@ def with_runs(
     runs = prepare(Arrays(x.shape, source.dtype, target.dtype))
     if runs is None:
         return False
-    threads = -_core.threads_here.get()
-    for run in runs[:-1]:
-        middle = np.empty(x.shape, target.dtype)
-        run.run(source, middle, threads)
-        source = middle
-    runs[-1].run(source, target, threads)
+    if call is not None and source is x and target is output:
+        if len(_known) >= _MOST_KNOWN:
+            _known.clear()
+        _known[call, x.shape, x.dtype, output.dtype] = runs
+    _run_all(runs, source, target)
     if target is not output:
         output[...] = target
     return True
+
+
+def _run_all(runs: tuple[_core.Filter, ...], source: np.ndarray, target: np.ndarray) -> None:
+    threads = -_core.threads_here.get()
+    for run in runs[:-1]:
+        middle = np.empty(source.shape, target.dtype)
+        run.run(source, middle, threads)
+        source = middle
+    runs[-1].run(source, target, threads)
+
+
+_known: dict[tuple, tuple[_core.Filter, ...]] = {}
+_PLAIN = frozenset((int, float, str, type(None)))
+
+
+def call_of(*arguments: Any) -> str | None:
+    """All of a call but its arrays as a key for `run_known`, which tells 1 from True and the zeros
+    apart; None where an argument is none of a few plain types."""
+    return repr(arguments) if _PLAIN.issuperset(map(type, arguments)) else None
+
+
+def run_known(call: Any, x: Any, output: Any) -> np.ndarray | None:
+    """What a call gives whose runs `with_runs` was told of, with plain arrays of the same shape and
+    types; None for others. Reading arguments takes longer than filtering a small picture."""
+    if call is None or type(x) is not np.ndarray:
+        return None
+    if output is not None and type(output) is not np.ndarray:
+        return None
+    dtype = x.dtype if output is None else output.dtype
+    runs = _known.get((call, x.shape, x.dtype, dtype))
+    if runs is None or not _plain(x):
+        return None
+    if output is None:
+        output = np.empty(x.shape, dtype)
+    elif (
+        output.shape != x.shape or not _plain(output) or not output.flags.writeable
+        or np.may_share_memory(x, output)
+    ):  # fmt: skip
+        return None
+    _run_all(runs, x, output)
+    return output
 
 
 def factor_runs(
