@@ -23,7 +23,6 @@
  *   v_any_nan(a)     whether some lane is NaN
  *   v_deinterleave2 v_deinterleave4 (p, out)  out[j] lane i = p[i * 2 + j] (4); v_interleave2 v_interleave4
  *                    (p, in) write it back
- *   whole numbers beside float32: words.h
  *   FC_FN(name)      name_<dtype>_<isa>; FC_NAME(algorithm) the printed kernel name
  *
  * The tile constants say what fits the registers: TILE_ROWS x TILE_VECS accumulators.
@@ -86,9 +85,6 @@ typedef real stor;
 #include "vec_avx2.h"
 #else
 #include "vec_portable.h"
-#endif
-#if FC_IS_F32
-#include "words.h"
 #endif
 
 /* What follows needs nothing but the words above. */

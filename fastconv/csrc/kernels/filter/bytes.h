@@ -13,7 +13,7 @@
 #define FC_FILTER_BYTES_H
 
 #include "filter.h"
-#include "simd/vec.h"
+#include "simd/words.h"
 
 enum {
     PHASES = 4, /* bytes of a word; FC_FILTER_ROWS as well */
@@ -22,6 +22,9 @@ enum {
     FRACTION = 16,
     MOST_DOUBTFUL = 512,
 };
+
+/* Loops over cells; the rest, once a row, is compiled for size (FC_COLD), as what it alone calls would be. */
+#define FC_LOOP __attribute__((hot, noinline))
 
 typedef struct byte_scratch {
     const real **phases;  /* [ring]: rows of x, extended */
@@ -34,7 +37,7 @@ typedef struct byte_scratch {
     int64_t pitch;  /* of a phase; PHASES times as much of a row, of bytes as well */
 } byte_scratch;
 
-static size_t byte_scratch_at(const fc_filter_call *call, char *base, byte_scratch *s) {
+FC_COLD static size_t byte_scratch_at(const fc_filter_call *call, char *base, byte_scratch *s) {
     int64_t first = call->filter->first.kernel[1], second = call->filter->second.kernel[2];
     int64_t pitch = round_up(round_up(divide_up(call->strip, PHASES), SUM_VECS * VL) + (second + 2) / PHASES, VL);
     size_t sizes[] = {(size_t)call->ring * sizeof(real *), (size_t)(second + 3) * sizeof(real *), (size_t)first * sizeof(real), (size_t)second * sizeof(real),
@@ -57,7 +60,7 @@ static size_t byte_scratch_at(const fc_filter_call *call, char *base, byte_scrat
 }
 
 /* A row of bytes to its phases. */
-static void split_row(const uint8_t *row, int64_t pitch, real *to) {
+FC_LOOP static void split_row(const uint8_t *row, int64_t pitch, real *to) {
     for (int64_t i = 0; i < pitch; i += VL) {
         words four;
         memcpy(&four, row + PHASES * i, sizeof four);
@@ -67,7 +70,7 @@ static void split_row(const uint8_t *row, int64_t pitch, real *to) {
 }
 
 /* A row of x, extended. */
-static void extend_bytes(const fc_filter_call *call, const piece *p, const uint8_t *row, const int64_t *edges,
+FC_COLD static void extend_bytes(const fc_filter_call *call, const piece *p, const uint8_t *row, const int64_t *edges,
                          uint8_t *to) {
     uint8_t constant = (uint8_t)call->filter->constant;
     int64_t first = p->column - call->left[1], last = p->column + p->columns + call->right[1];
@@ -80,7 +83,7 @@ static void extend_bytes(const fc_filter_call *call, const piece *p, const uint8
 }
 
 /* The rows that output row h and the ones below it read; those before *copied are there already. */
-static void fill_ring(const fc_filter_call *call, const piece *p, int64_t h, int64_t *copied, byte_scratch *s) {
+FC_COLD static void fill_ring(const fc_filter_call *call, const piece *p, int64_t h, int64_t *copied, byte_scratch *s) {
     const fc_filter *f = call->filter;
     const uint8_t *x = (const uint8_t *)call->x + p->image * f->x_stride[0] + p->depth * f->x_stride[1];
     int64_t top = h - f->first.before[1], pitch = PHASES * s->pitch;
@@ -154,25 +157,16 @@ FC_INLINE void sum_block(const real *const *in, const real *w, int64_t count, in
         v_store(to[i / SUM_VECS] + at + i % SUM_VECS * VL, sum[i / SUM_VECS][i % SUM_VECS]);
 }
 
-static void four_sums(const real *const *in, const real *w, int64_t count, int64_t cells, real *const to[PHASES]) {
+FC_LOOP static void four_sums(const real *const *in, const real *w, int64_t count, int64_t cells, real *const to[PHASES]) {
     for (int64_t at = 0; at < cells; at += SUM_VECS * VL)
         sum_block(in, w, count, at, to);
 }
 
 enum { TOGETHER = 8 }; /* sums that are added again side by side, of which a window's eight bytes are read at once */
-typedef uint8_t some_bytes __attribute__((vector_size(TOGETHER)));
-typedef int32_t some_words __attribute__((vector_size(TOGETHER * sizeof(int32_t))));
-typedef double some_doubles __attribute__((vector_size(TOGETHER * sizeof(double))));
 
-/* The first byte of each of eight; by way of a double whose last bits it is. Macros, because how a function returns so
+/* The first byte of each of eight; by way of a double whose last bits it is. A macro, because how a function returns so
  * wide a vector depends on the instruction set. */
-#define FC_LOW_BYTE(from) ((some_doubles)((from & 255) | 0x4330000000000000) - 0x1p52)
-#define FC_BYTES(p, to)                                                                               \
-    do {                                                                                              \
-        some_bytes narrow_;                                                                           \
-        memcpy(&narrow_, p, sizeof narrow_);                                                          \
-        to = __builtin_convertvector(__builtin_convertvector(narrow_, some_words), some_doubles);     \
-    } while (0)
+#define FC_LOW_BYTE(from) ((eight_doubles)((from & 255) | 0x4330000000000000) - 0x1p52)
 
 /* Outputs in doubt, by where the first byte of their window lies: of FC_FILTER_ROWS rows at most, `pitch` apart. */
 typedef struct doubtful {
@@ -189,44 +183,64 @@ FC_INLINE void settle_one(doubtful *d, int64_t at, double sum) {
     d->to[row][at - row * d->pitch] = (uint8_t)(int32_t)sum;
 }
 
+/* Cell i of the windows `at`: from its eight bytes, or of neighbours from as many side by side. */
+#define FC_CELLS(row, i, x)                                                                           \
+    do {                                                                                              \
+        if (neighbours) {                                                                             \
+            v_widen_bytes((row) + at[0] + (i), &x);                                                  \
+        } else {                                                                                      \
+            if ((i) % 8 == 0)                                                                         \
+                v_gather_eights((row) + (i), at, &eight);                                             \
+            x = FC_LOW_BYTE(eight);                                                                   \
+            eight >>= 8;                                                                              \
+        }                                                                                             \
+    } while (0)
+
 /* Sums of the windows `at` in double, in SciPy's order, and cut: of all cells, or of pairs at equal distances from the
  * middle. */
-static void exact_bytes(doubtful *d, const int32_t at[TOGETHER]) {
+FC_INLINE void exact_bytes(doubtful *d, const int32_t at[TOGETHER], const bool neighbours) {
     const fc_filter_taps *taps = d->taps;
-    some_doubles sum = {0};
-    eights eight, other;
+    eight_doubles sum = {0}, x, y;
+    eights eight = {0};
     bool pairs = taps->order == FC_ORDER_EVEN;
     for (int64_t t = 0; t < taps->count; t += pairs && t > 0 ? 2 : taps->run) {
         const uint8_t *row = d->base + taps->row[t] * d->pitch + taps->shift[t];
-        for (int64_t i = 0; i < taps->run; i += 8) {
-            v_gather_eights(row + i, at, &eight);
-            for (int64_t j = i; j < smaller(i + 8, taps->run); j++, eight >>= 8) {
-                some_doubles x = FC_LOW_BYTE(eight);
-                if (pairs && t > 0) {
-                    v_gather_eights(d->base + taps->row[t + 1] * d->pitch + taps->shift[t + 1], at, &other);
-                    x += FC_LOW_BYTE(other);
-                }
-                sum += x * taps->weight[t + j];
+        for (int64_t i = 0; i < taps->run; i++) {
+            FC_CELLS(row, i, x);
+            if (pairs && t > 0) {
+                FC_CELLS(d->base + taps->row[t + 1] * d->pitch + taps->shift[t + 1], 0, y);
+                x += y;
             }
+            sum += x * taps->weight[t + i];
         }
     }
     for (int i = 0; i < TOGETHER; i++)
         settle_one(d, at[i], sum[i]);
 }
 
+/* Those of BLOCK neighbours, where much is in doubt: flat parts of a picture, and even slopes. */
+static void byte_block(doubtful *d, int64_t first) {
+    for (int i = 0; i < BLOCK; i += TOGETHER) {
+        int32_t at[TOGETHER];
+        for (int j = 0; j < TOGETHER; j++)
+            at[j] = (int32_t)first + i + j;
+        exact_bytes(d, at, true);
+    }
+}
+
 /* The sum in any order, where that tells on which side of a whole number it lies. */
 static double rough_bytes(const doubtful *d, int64_t at) {
     const fc_filter_taps *taps = d->taps;
-    some_doubles sum = {0}, x;
+    eight_doubles sum = {0}, x;
     double rest = 0;
     for (int64_t t = 0; t < taps->count; t += taps->run) {
         const uint8_t *p = d->base + taps->row[t] * d->pitch + taps->shift[t] + at;
         const double *w = taps->weight + t;
         int64_t i = 0;
         for (; i + TOGETHER <= taps->run; i += TOGETHER) {
-            some_doubles weight;
+            eight_doubles weight;
             memcpy(&weight, w + i, sizeof weight);
-            FC_BYTES(p + i, x);
+            v_widen_bytes(p + i, &x);
             sum += x * weight;
         }
         for (; i < taps->run; i++)
@@ -237,7 +251,7 @@ static double rough_bytes(const doubtful *d, int64_t at) {
     return rest;
 }
 
-static void settle_listed(doubtful *d) {
+FC_LOOP static void settle_listed(doubtful *d) {
     enum { LONG = 64 }; /* taps from which a rough sum is faster than one in order */
     int64_t left = d->taps->count < LONG ? d->count : 0;
     for (int64_t i = left; i < d->count; i++) {
@@ -250,7 +264,7 @@ static void settle_listed(doubtful *d) {
     for (int64_t i = left; i < round_up(left, TOGETHER); i++)
         d->at[i] = d->at[left - 1];
     for (int64_t i = 0; i < left; i += TOGETHER)
-        exact_bytes(d, d->at + i);
+        exact_bytes(d, d->at + i, false);
     d->count = 0;
 }
 
@@ -301,7 +315,7 @@ static void begin_doubts(const fc_filter_taps *taps, double doubt, const uint8_t
 }
 
 /* Row r of sums, by phases, to bytes; those in doubt are listed. */
-static void finish_row(doubtful *d, int64_t r, double doubt, const real *sums, int64_t pitch, int64_t columns, uint8_t *to) {
+FC_LOOP static void finish_row(doubtful *d, int64_t r, double doubt, const real *sums, int64_t pitch, int64_t columns, uint8_t *to) {
     int32_t units = (int32_t)ceil(doubt * (1 << FRACTION)) + 1; /* one for the cut */
     d->to[r] = to;
     for (int64_t at = 0; at < columns; at += BLOCK) {
@@ -309,14 +323,17 @@ static void finish_row(doubtful *d, int64_t r, double doubt, const real *sums, i
         for (int64_t p = 0; p < PHASES; p++)
             phases[p] = v_load(sums + p * pitch + at / PHASES);
         uint64_t found = finish_block(phases, units, columns - at, to + at);
-        list_doubts(d, found, r * d->pitch + at);
+        if (__builtin_popcountll(found) > BLOCK / 4 && at + BLOCK <= columns)
+            byte_block(d, r * d->pitch + at);
+        else
+            list_doubts(d, found, r * d->pitch + at);
         if (d->count > MOST_DOUBTFUL - 2 * BLOCK)
             settle_listed(d);
     }
 }
 
 /* Row r of the middle, cut to bytes as SciPy's lies between its passes, with its own border. */
-static void cut_middle(const fc_filter_call *call, const piece *p, int64_t r, const uint8_t *base, const byte_scratch *s) {
+FC_COLD static void cut_middle(const fc_filter_call *call, const piece *p, int64_t r, const uint8_t *base, const byte_scratch *s) {
     const fc_filter *f = call->filter;
     real *row = s->middle + r * PHASES * s->pitch;
     int64_t first = p->column - call->left[1], n = call->left[1] + p->columns + call->right[1];
@@ -332,7 +349,7 @@ static void cut_middle(const fc_filter_call *call, const piece *p, int64_t r, co
 }
 
 /* The second pass of row r. */
-static void byte_row(const fc_filter_call *call, int64_t r, int64_t columns, const byte_scratch *s, doubtful *d,
+FC_COLD static void byte_row(const fc_filter_call *call, int64_t r, int64_t columns, const byte_scratch *s, doubtful *d,
                      uint8_t *out) {
     int64_t count = call->filter->second.kernel[2];
     real *to[PHASES];
@@ -344,7 +361,7 @@ static void byte_row(const fc_filter_call *call, int64_t r, int64_t columns, con
     finish_row(d, call->window.count ? r : 0, call->second.doubt, s->result, s->pitch, columns, out);
 }
 
-static void byte_run(const fc_filter_call *call, int64_t task, void *scratch) {
+FC_COLD static void byte_run(const fc_filter_call *call, int64_t task, void *scratch) {
     const fc_filter *f = call->filter;
     piece p = piece_of(call, task);
     byte_scratch s;

@@ -6,6 +6,9 @@
 
 #include "filter.h"
 #include "simd/vec.h"
+#if FC_IS_F32
+#include "simd/words.h"
+#endif
 
 enum { LIST_VECS = 8, GRID_VECS = FC_ISA_IS >= 3 ? 4 : 2 };
 
@@ -126,24 +129,23 @@ static double rough_sum(const fc_filter_taps *taps, const real *const *table, in
 }
 
 enum { DOUBTFUL = 8 }; /* sums that wait for their additions side by side */
-typedef double few_doubles __attribute__((vector_size(DOUBTFUL * sizeof(double))));
 
 /* Outputs `at` in double, in SciPy's order, and cut. */
 static void exact_sums(const fc_filter_taps *taps, const real *const *table, const int32_t at[DOUBTFUL], real *to) {
     bool pairs = taps->order == FC_ORDER_EVEN || taps->order == FC_ORDER_ODD;
     double sign = taps->order == FC_ORDER_EVEN ? 1 : -1;
-    few_doubles sum = {0};
+    eight_doubles sum = {0};
     for (int64_t t = 0; t < taps->count; t++) {
         const real *row = table[taps->row[t]] + taps->shift[t];
         double weight = taps->weight[t];
         eight_floats cells;
         v_gather_floats(row, at, &cells);
-        few_doubles x = __builtin_convertvector(cells, few_doubles);
+        eight_doubles x = __builtin_convertvector(cells, eight_doubles);
         if (pairs && t > 0) {
             t++;
             row = table[taps->row[t]] + taps->shift[t];
             v_gather_floats(row, at, &cells);
-            x += sign * __builtin_convertvector(cells, few_doubles);
+            x += sign * __builtin_convertvector(cells, eight_doubles);
         }
         sum += x * weight;
     }

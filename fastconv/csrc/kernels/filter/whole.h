@@ -4,7 +4,7 @@
 #define FC_FILTER_WHOLE_H
 
 #include "filter.h"
-#include "simd/vec.h"
+#include "simd/words.h"
 
 enum { WHOLE_CELLS = 2 * VL, WHOLE_VECS = 4 };
 
