@@ -23,9 +23,6 @@ enum {
     MOST_DOUBTFUL = 512,
 };
 
-/* Loops over cells; the rest, once a row, is compiled for size (FC_COLD), as what it alone calls would be. */
-#define FC_LOOP __attribute__((hot, noinline))
-
 typedef struct byte_scratch {
     const real **phases;  /* [ring]: rows of x, extended */
     const real **cells;   /* inputs of the pass along the width */

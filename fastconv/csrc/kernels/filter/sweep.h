@@ -10,6 +10,9 @@
 #include "simd/words.h"
 #endif
 
+/* A loop over cells. What is done once a row is compiled for size (FC_COLD), as functions it alone calls would be. */
+#define FC_LOOP __attribute__((hot, noinline))
+
 enum { LIST_VECS = 8, GRID_VECS = FC_ISA_IS >= 3 ? 4 : 2 };
 
 FC_INLINE vec add_product(vec a, vec b, vec sum) {
@@ -66,7 +69,7 @@ FC_INLINE void one_block(fc_order order, const real *const *taps, const real *we
 }
 
 /* `columns` outputs, rounded up to vectors, of one row. */
-static void real_sweep_row(fc_order order, const real *const *taps, const real *weight, int64_t count,
+FC_LOOP static void real_sweep_row(fc_order order, const real *const *taps, const real *weight, int64_t count,
                            int64_t columns, real *to) {
     int64_t at = 0;
     for (; at + (LIST_VECS - 1) * VL < columns; at += LIST_VECS * VL)
@@ -83,7 +86,7 @@ typedef double doubles __attribute__((vector_size(VL * sizeof(double))));
 #define FC_DOUBLES(p) __builtin_convertvector(v_load(p), doubles)
 
 /* VL outputs from column `at` on, added in double as SciPy does and cut to whole numbers. */
-static void settle_block(const fc_filter_taps *taps, const real *const *table, int64_t at, real *to) {
+FC_LOOP static void settle_block(const fc_filter_taps *taps, const real *const *table, int64_t at, real *to) {
     doubles sum = {0};
     if (taps->order == FC_ORDER_EVEN || taps->order == FC_ORDER_ODD) {
         double sign = taps->order == FC_ORDER_EVEN ? 1 : -1;
@@ -103,7 +106,7 @@ static void settle_block(const fc_filter_taps *taps, const real *const *table, i
 }
 
 /* The sum in any order, where that tells on which side of a whole number it lies. */
-static double rough_sum(const fc_filter_taps *taps, const real *const *table, int64_t at) {
+FC_LOOP static double rough_sum(const fc_filter_taps *taps, const real *const *table, int64_t at) {
     enum { CHAINS = 4 };
     doubles part = {0};
     double rest[CHAINS] = {0};
@@ -154,7 +157,7 @@ static void exact_sums(const fc_filter_taps *taps, const real *const *table, con
 }
 
 /* The first `count` outputs of `at`. */
-static void settle_some(const fc_filter_taps *taps, const real *const *table, int64_t *at, int64_t count, double margin,
+FC_LOOP static void settle_some(const fc_filter_taps *taps, const real *const *table, int64_t *at, int64_t count, double margin,
                         real *to) {
     enum { LONG = 64 }; /* taps from which a rough sum is faster than one in order */
     int64_t left = 0;
@@ -175,7 +178,7 @@ static void settle_some(const fc_filter_taps *taps, const real *const *table, in
 
 /* Where rounding could have carried a sum past a whole number, the double sum decides: of a vector where much of it
  * is in doubt (flat parts of a picture), else of single outputs. */
-static void settle_row(const fc_filter_taps *taps, const real *const *table, real doubt, int64_t columns, real *to) {
+FC_LOOP static void settle_row(const fc_filter_taps *taps, const real *const *table, real doubt, int64_t columns, real *to) {
     vec limit = v_set1(doubt);
     double margin = (double)doubt * 0x1p-20; /* doubt: a few roundings to 24 bits; these are to 53 */
     int64_t some[64], count = 0;
@@ -285,7 +288,7 @@ FC_INLINE vec real_add_cells(vec a, vec b) { return v_add(a, b); }
 FC_INLINE vec real_no_cells(void) { return v_zero(); }
 
 /* `columns` outputs of each row, rounded up to vectors. */
-static void sweep_grid(const grid *g, int64_t columns) {
+FC_LOOP static void sweep_grid(const grid *g, int64_t columns) {
     if (g->width == 3)
         sweep_columns(g, columns, 3);
     else

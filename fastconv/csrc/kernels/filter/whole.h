@@ -62,7 +62,7 @@ FC_INLINE void whole_list(const int16_t *const *taps, const int16_t *weight, int
 }
 
 /* `columns` outputs, rounded up to vectors, of one row; whole sums do not depend on the order. */
-static void whole_sweep_row(fc_order order, const int16_t *const *taps, const int16_t *weight, int64_t count,
+FC_LOOP static void whole_sweep_row(fc_order order, const int16_t *const *taps, const int16_t *weight, int64_t count,
                             int64_t columns, int16_t *to) {
     int64_t at = 0;
     (void)order;
