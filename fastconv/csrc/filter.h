@@ -10,6 +10,7 @@
  * read and converted once, and neither stage knows about borders or element types. In a first stage along the height
  * columns do not mix: then its results are extended in place of what it reads, and a short one reads rows of x themselves
  * if they are reals.
+ * Bytes smoothed to bytes, in two stages without negative weights, go a way of their own: kernels/filter/bytes.h.
  */
 #ifndef FC_FILTER_H
 #define FC_FILTER_H
