@@ -232,7 +232,7 @@ static bool reads_in_place(const fc_filter_call *call) {
 
 /* Strips narrow enough for their rows to stay in L2, blocks tall enough for the rows read twice not to matter. */
 static int64_t cut_tasks(fc_filter_call *call, int threads) {
-    const int64_t cache = call->bytes ? 96 << 10 : 192 << 10, quantum = 2 * FC_FILTER_MOST_LANES;
+    const int64_t cache = call->bytes ? 512 << 10 : 192 << 10, quantum = 2 * FC_FILTER_MOST_LANES;
     const fc_filter *f = call->filter;
     int64_t least_strip = call->bytes ? 512 : 8 * quantum;
     int64_t real_size = call->whole ? 2 : f->single ? 4 : 8, copies = call->ring * f->first.kernel[0];
