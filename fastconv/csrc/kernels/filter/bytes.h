@@ -176,8 +176,11 @@ typedef struct doubtful {
     int32_t at[MOST_DOUBTFUL];
 } doubtful;
 
+FC_INLINE int64_t row_of(const doubtful *d, int64_t at) {
+    return (at >= d->pitch) + (at >= 2 * d->pitch) + (at >= 3 * d->pitch);
+}
 FC_INLINE void settle_one(doubtful *d, int64_t at, double sum) {
-    int64_t row = (at >= d->pitch) + (at >= 2 * d->pitch) + (at >= 3 * d->pitch);
+    int64_t row = row_of(d, at);
     d->to[row][at - row * d->pitch] = (uint8_t)(int32_t)sum;
 }
 
@@ -211,6 +214,13 @@ FC_INLINE void exact_bytes(doubtful *d, const int32_t at[TOGETHER], const bool n
             }
             sum += x * taps->weight[t + i];
         }
+    }
+    if (neighbours) {
+        int64_t r = row_of(d, at[0]);
+        uint8_t *to = d->to[r] + at[0] - r * d->pitch;
+        for (int i = 0; i < TOGETHER; i++)
+            to[i] = (uint8_t)(int32_t)sum[i];
+        return;
     }
     for (int i = 0; i < TOGETHER; i++)
         settle_one(d, at[i], sum[i]);
