@@ -179,7 +179,7 @@ cdef extern from "fastconv.h" nogil:
         int64_t before[3]
         const double *weights
         fc_order order
-        double divisor, doubt
+        double divisor, rounding
 
     ctypedef struct fc_filter:
         fc_element x_element, out_element

@@ -274,7 +274,8 @@ typedef struct fc_filter_stage {
     const double *weights; /* NULL: no such stage */
     fc_order order;
     double divisor;        /* sums are divided by it; 0: they are not */
-    double doubt;          /* float32 sums no further from a whole number are added again in double; 0: none are */
+    double rounding;       /* what rounding may change of a float32 sum each time: sums no further from a whole number than
+                            * their roundings together are added again in double; 0: none are */
 } fc_filter_stage;
 
 typedef struct fc_filter {
@@ -288,7 +289,7 @@ typedef struct fc_filter {
     double constant;
     fc_filter_stage first, second; /* second: along width only */
     fc_filter_stage window; /* the kernel that first (along height) and second are the factors of: nothing is converted
-                             * between them, and what second.doubt is about is added again as the window's sum */
+                             * between them, and what second.rounding is about is added again as the window's sum */
 } fc_filter;
 
 /* x and out must not overlap; threads as for fc_plan_run. */

@@ -29,10 +29,12 @@ from fastconv.ndimage._engine import (
     MOST_REMEMBERED,
     Arrays,
     Line,
+    call_of,
     correlate_lines,
     factor_runs,
     line_of,
     line_runs,
+    run_known,
     window_runs,
     with_runs,
 )
@@ -81,10 +83,12 @@ def by_parts(
     output.real, output.imag = products[0] - products[1], products[2] + products[3]
 
 
-def apply_lines(x: np.ndarray, lines: Sequence[Line], output: np.ndarray, cval: Any) -> None:
+def apply_lines(
+    x: np.ndarray, lines: Sequence[Line], output: np.ndarray, cval: Any, call: Any = None
+) -> None:
     """Passes along axes over a real array; nothing is written when it is `NotCovered`."""
     check_dtypes(x, output)
-    correlate_lines(x, lines, output, read_constant(cval))
+    correlate_lines(x, lines, output, read_constant(cval), call)
 
 
 def correlate_line(
@@ -331,28 +335,44 @@ def _by_transform(
 
 def _apply_window(
     x: np.ndarray, weights: np.ndarray, before: Sequence[int], mode: str, output: np.ndarray,
-    cval: Any,
+    cval: Any, call: Any = None,
 ) -> None:  # fmt: skip
     check_dtypes(x, output)
     constant = read_constant(cval)
-    if with_runs(x, output, lambda arrays: _pass_runs(arrays, weights, before, mode, constant)):
+
+    def passes(arrays: Arrays) -> tuple[_core.Filter, ...] | None:
+        return _pass_runs(arrays, weights, before, mode, constant)
+
+    if with_runs(x, output, passes, call):
         return
     if not _by_transform(x, weights, before, mode, output, constant):
-        apply_window(x, weights, before, [mode] * x.ndim, output, constant)
+        call = call if weights.size < _LARGE_KERNEL else None  # beyond, x decides
+        apply_window(x, weights, before, [mode] * x.ndim, output, constant, call)
 
 
 def apply_window(
     x: np.ndarray, weights: np.ndarray, before: Sequence[int], modes: Sequence[str],
-    output: np.ndarray, constant: float,
+    output: np.ndarray, constant: float, call: Any = None,
 ) -> None:  # fmt: skip
     """A dense kernel of as many axes as x, by sums."""
-    with_runs(x, output, lambda arrays: window_runs(arrays, weights, before, modes, constant))
+
+    def sums(arrays: Arrays) -> tuple[_core.Filter, ...]:
+        return window_runs(arrays, weights, before, modes, constant)
+
+    with_runs(x, output, sums, call)
 
 
 def _over_axes(
     input: Any, weights: Any, output: Any, mode: Any, cval: Any, origin: Any, axes: Any,
     convolution: bool,
 ) -> np.ndarray:  # fmt: skip
+    call = None
+    if type(weights) is np.ndarray and weights.size <= MOST_REMEMBERED and weights.dtype == float:
+        call = call_of(mode, cval, origin, axes)
+        call = call and (call, weights.tobytes(), weights.shape, convolution)
+        known = run_known(call, input, output)
+        if known is not None:
+            return known
     x, taps = read_input(input), _read_weights(weights)
     if taps.dtype.kind == "c" and not convolution:
         taps = taps.conj()
@@ -381,7 +401,7 @@ def _over_axes(
     if out.dtype.kind == "c":
         by_parts(compute, x, taps, out, cval)
     else:
-        compute(x, taps, out, cval)
+        _apply_window(x, taps, before, name, out, cval, call)
     return out
 
 
