@@ -152,6 +152,12 @@ cdef extern from "fastconv.h" nogil:
     fc_status fc_pool_out_size(const fc_pool *pool, int64_t *out_size)
     fc_status fc_pool_run(const fc_pool *pool, const fc_tensor *x, const fc_tensor *out, int threads)
 
+    ctypedef struct fc_columns:
+        fc_dtype dtype
+        int64_t rows, length, taps, dilation, x_pitch, out_pitch
+
+    fc_status fc_columns_run(const fc_columns *columns, const void *x, const void *weights, void *out)
+
     ctypedef enum fc_element:
         FC_ELEMENT_COUNT
 
@@ -173,7 +179,7 @@ cdef extern from "fastconv.h" nogil:
         int64_t before[3]
         const double *weights
         fc_order order
-        double divisor, doubt
+        double divisor, rounding
 
     ctypedef struct fc_filter:
         fc_element x_element, out_element

@@ -226,29 +226,43 @@ cdef class Plan:
     cdef object convolve_line(self, x, w, Py_ssize_t length):
         """The convolution of two lines by this plan of one channel, as a new array of `length`; None
         where `run` could not read them."""
-        cdef _View of_x = _View(), of_w = _View(), of_out = _View()
+        cdef Py_buffer of_x, of_w, of_out
+        out = empty(length, x.dtype)
+        PyObject_GetBuffer(x, &of_x, PyBUF_STRIDES)
+        try:
+            PyObject_GetBuffer(w, &of_w, PyBUF_STRIDES)
+            try:
+                if not (regular(&of_x) and regular(&of_w)):
+                    return None
+                PyObject_GetBuffer(out, &of_out, PyBUF_STRIDES | PyBUF_WRITABLE)
+                try:
+                    self.run_line(&of_x, &of_w, of_out.buf)
+                finally:
+                    PyBuffer_Release(&of_out)
+            finally:
+                PyBuffer_Release(&of_w)
+        finally:
+            PyBuffer_Release(&of_x)
+        return out
+
+    cdef int run_line(self, const Py_buffer *x, const Py_buffer *w, void *out) except -1:
         cdef fc_tensors tensors
         cdef fc_weight_view taps
         cdef fc_weights *packed = NULL
         cdef fc_status status
         cdef int threads = -<int> threads_here.get()
-        out = empty(length, x.dtype)
-        of_out.hold(out, True, "out")
-        if not (of_x.reads(x) and of_w.reads(w)):
-            return None
         memset(&tensors, 0, sizeof(tensors))
-        tensors.x.data, tensors.x.stride[4] = of_x.buffer.buf, of_x.stride(0)
-        tensors.out.data, tensors.out.stride[4] = of_out.buffer.buf, 1
+        tensors.x.data, tensors.x.stride[4] = x.buf, x.strides[0] // x.itemsize
+        tensors.out.data, tensors.out.stride[4] = out, 1
         memset(&taps, 0, sizeof(taps))
-        taps.data = <char *> of_w.buffer.buf + (of_w.buffer.shape[0] - 1) * of_w.buffer.strides[0]
-        taps.stride[5] = -of_w.stride(0)
+        taps.data = <char *> w.buf + (w.shape[0] - 1) * w.strides[0]
+        taps.stride[5] = -(w.strides[0] // w.itemsize)
         with nogil:
             status = fc_weights_pack(self.plan, &taps, NULL, &packed)
             if status == FC_OK:
                 status = fc_plan_run(self.plan, packed, &tensors, threads)
             fc_weights_free(packed)
-        check(status)
-        return out
+        return check(status)
 
 
 cdef class Weights:
@@ -304,6 +318,38 @@ cdef class Pool:
         check(status)
 
 
+def sum_columns(x, weights, out, int64_t dilation=1):
+    """out[r, j] = sum over t of weights[t, j] * x[r + t * dilation, j]; all complex, of float32 or of float64.
+
+    Elements of a row lie side by side. Runs on this thread.
+    """
+    cdef _View x_view = _View(), weights_view = _View(), out_view = _View()
+    cdef fc_columns columns
+    cdef fc_status status
+    cdef Py_buffer *b
+    x_view.hold(x, False, "x")
+    weights_view.hold(weights, False, "weights")
+    out_view.hold(out, True, "out")
+    for array, view, name in ((out, out_view, "out"), (x, x_view, "x"), (weights, weights_view, "weights")):
+        b = &(<_View> view).buffer
+        if b.ndim != 2 or array.dtype.kind != "c" or b.itemsize > 16 or array.dtype != out.dtype:
+            raise ValueError(f"{name}: {b.ndim} axes of {array.dtype}, wanted 2 of complex64 or complex128, all alike")
+        if b.shape[1] != out_view.buffer.shape[1] or (b.shape[1] > 1 and b.strides[1] != b.itemsize):
+            raise ValueError(f"{name}: rows of {b.shape[1]}, wanted {out_view.buffer.shape[1]} side by side")
+    columns.dtype = FC_F32 if out_view.buffer.itemsize == 8 else FC_F64
+    columns.rows, columns.length = out_view.buffer.shape[0], out_view.buffer.shape[1]
+    columns.taps, columns.dilation = weights_view.buffer.shape[0], dilation
+    columns.x_pitch, columns.out_pitch = 2 * x_view.stride(0), 2 * out_view.stride(0)
+    if weights_view.buffer.shape[0] > 1 and weights_view.stride(0) != columns.length:
+        raise ValueError("weights: wanted rows one behind the other")
+    wanted = columns.rows + (columns.taps - 1) * dilation
+    if x_view.buffer.shape[0] != wanted:
+        raise ValueError(f"x: {x_view.buffer.shape[0]} rows, wanted {wanted}")
+    with nogil:
+        status = fc_columns_run(&columns, x_view.buffer.buf, weights_view.buffer.buf, out_view.buffer.buf)
+    check(status)
+
+
 # Element types of filters, by the letter NumPy gives them in native order; bool is the byte it lies in.
 ELEMENTS = {"b": 0, "B": 1, "?": 1, "h": 2, "H": 3, "i": 4, "I": 5, "l": 6, "L": 7, "q": 6, "Q": 7, "f": 8, "d": 9}
 EXTENSIONS = {
@@ -317,14 +363,14 @@ ORDERS = {"raster": FC_ORDER_RASTER, "line": FC_ORDER_LINE, "even": FC_ORDER_EVE
 
 
 cdef int read_stage(fc_filter_stage *stage, object given, _View weights) except -1:
-    """(kernel, taps before the output, float64 weights, order, divisor, doubt), sizes for three axes."""
-    kernel, before, values, order, divisor, doubt = given
+    """(kernel, taps before the output, float64 weights, order, divisor, rounding), sizes for three axes."""
+    kernel, before, values, order, divisor, rounding = given
     weights.hold(values, False, "weights")
     spatial(stage.kernel, kernel, 3)
     spatial(stage.before, before, 3)
     stage.weights = <const double *> weights.buffer.buf
     stage.order = ORDERS[order]
-    stage.divisor, stage.doubt = divisor, doubt
+    stage.divisor, stage.rounding = divisor, rounding
     return 0
 
 
@@ -388,7 +434,7 @@ threads_here = ContextVar("fastconv_num_threads", default=0)
 
 
 def within(array, double limit):
-    """Whether all of an array of float32 or float64 lies in [-limit, limit], as NaN does not; None: not of one piece."""
+    """Whether all of an array of floats lies in [-limit, limit], as NaN does not; None: not of one piece."""
     cdef _View view = _View()
     cdef Py_buffer *b = &view.buffer
     cdef bint inside

@@ -232,6 +232,18 @@ FC_API fc_status fc_pool_out_size(const fc_pool *pool, int64_t out_size[FC_MAX_S
 /* out must not overlap x; threads as for fc_plan_run. */
 FC_API fc_status fc_pool_run(const fc_pool *pool, const fc_tensor *x, const fc_tensor *out, int threads);
 
+/* Complex columns: out[r][j] = sum over t of weights[t][j] * x[r + t * dilation][j], each a pair of reals of dtype f32 or
+ * f64. x has rows + (taps - 1) * dilation rows, weights are dense; pitches are reals between rows. */
+typedef struct fc_columns {
+    fc_dtype dtype;
+    int64_t rows, length; /* of out */
+    int64_t taps, dilation;
+    int64_t x_pitch, out_pitch;
+} fc_columns;
+
+/* out must not overlap the others. Runs on the calling thread. */
+FC_API fc_status fc_columns_run(const fc_columns *columns, const void *x, const void *weights, void *out);
+
 /* Filters of one plane or volume after another, with the arithmetic of scipy.ndimage: integers in and out, any
  * border, sums in an order that does not depend on the instruction set. Up to three axes at once; where `second`
  * has taps, they run along the width over what the first stage gave, converted to the type of out in between. */
@@ -262,7 +274,8 @@ typedef struct fc_filter_stage {
     const double *weights; /* NULL: no such stage */
     fc_order order;
     double divisor;        /* sums are divided by it; 0: they are not */
-    double doubt;          /* float32 sums no further from a whole number are added again in double; 0: none are */
+    double rounding;       /* what rounding may change of a float32 sum each time: sums no further from a whole number than
+                            * their roundings together are added again in double; 0: none are */
 } fc_filter_stage;
 
 typedef struct fc_filter {
@@ -276,7 +289,7 @@ typedef struct fc_filter {
     double constant;
     fc_filter_stage first, second; /* second: along width only */
     fc_filter_stage window; /* the kernel that first (along height) and second are the factors of: nothing is converted
-                             * between them, and what second.doubt is about is added again as the window's sum */
+                             * between them, and what second.rounding is about is added again as the window's sum */
 } fc_filter;
 
 /* x and out must not overlap; threads as for fc_plan_run. */

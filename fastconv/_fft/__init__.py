@@ -8,8 +8,8 @@ What lies between them is one of (`_spectra.py`):
     few channels to sum    (channels, tiles, frequencies) times the weights' spectra
     more                   (frequencies, channels, tiles): one small complex matrix product for each
                            frequency, as a real one [Wr Wi] [X; iX] that the core runs
-    a picture's channels   rows alone are transformed; the columns of every frequency are summed by
-    by themselves          the core, two depthwise convolutions of as many channels as frequencies
+    a picture's channels   rows alone are transformed, two tiles as one of complex samples; the
+    by themselves          columns of every frequency are summed by the core (csrc/columns.h)
 
 Bound: transforms, 1.5 ns a sample and direction in float32, of rows alone (SciPy's pocketfft has
 vectors of 16 bytes); with many channels the reading of the weights' spectra. Bias, residual and

@@ -13,7 +13,7 @@ import numpy as np
 
 from fastconv import _core
 from fastconv._fft._spectra import WAYS
-from fastconv._fft._tiles import Task, cut_tiles, store
+from fastconv._fft._tiles import Task, store
 from fastconv._fft._tiling import (
     Geometry,
     Tiling,
@@ -103,6 +103,8 @@ class Plan:
     @property
     def workspace_bytes(self) -> int:
         p, cut = self.problem, self.cut
+        if cut.way == "columns":
+            return 2 * (cut.tile[0] + cut.valid[0]) * cut.tile[1] * self.real.itemsize
         per_in, per_out = p.in_ch // p.groups, p.out_ch // p.groups
         ways = 4 * per_in + 3 * per_out if cut.way == "products" else 2 * per_in + 3
         return math.prod(cut.tile + cut.group) * cut.channels * ways * self.real.itemsize
@@ -140,8 +142,8 @@ class Plan:
         )
 
     def _counts(self) -> frozenset[int]:
-        """Tiles of a task: all numbers that occur."""
-        return frozenset(math.prod(stop - start for start, stop in task) for task in self.tasks())
+        """Tiles transformed at once: all numbers that occur."""
+        return frozenset(map(self._way().together, self.tasks()))
 
     def _way(self) -> Any:
         return WAYS[self.cut.way](self.problem, self.cut, extents_of(self.problem))
@@ -211,13 +213,13 @@ class Plan:
             task, begin = item
             end = min(begin + step, p.groups)
             with np.errstate(all="ignore"), _core.FlushedDenormals():
-                tiles = cut_tiles(self, x[begin * per_in : end * per_in], task)
-                for low, high, y in way.transform(weights, tiles, begin, end):
+                some = x[begin * per_in : end * per_in]
+                for tiles, low, high, y in way.results(self, some, weights, task, begin, end):
                     if not way.finite(y):
                         raise NotFinite
                     place = slice(low, high)
                     store(
-                        self, y, task, out[place], None if bias is None else bias[place],
+                        self, y, tiles, out[place], None if bias is None else bias[place],
                         None if residual is None else residual[place],
                     )  # fmt: skip
 

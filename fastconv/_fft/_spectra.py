@@ -2,27 +2,28 @@
 
 All have the same methods. `make(spread, counts)` gives the weights as calls read them, for tasks of
 so many tiles, from taps spread by their dilation: (out, in/groups, taps per axis).
-`transform(weights, tiles, begin, end)` yields (first output channel, the one beyond the last, y) of
-groups [begin, end), y being (channels, tiles per axis, samples per axis), of which the first along
-each axis are outputs.
+`results(plan, x, weights, task, begin, end)` yields (tiles, first output channel, the one beyond
+the last, y) of a task and of groups [begin, end), y being (channels, tiles per axis, samples per
+axis), of which the first along each axis are outputs.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Iterator
-from functools import partial
 from typing import Any
 
 import numpy as np
 
 from fastconv import _core
+from fastconv._fft._tiles import Task, cut_tile, cut_tiles
 from fastconv._fft._tiling import TASK_SAMPLES
 
 __all__ = ["WAYS"]
 
 PlanAndWeights = dict[int, tuple[Any, Any]]  # the core's, by how many tiles a task has
 Results = Iterator[tuple[int, int, np.ndarray]]
+Result = tuple[Task, int, int, np.ndarray]
 
 
 def _by_core(
@@ -34,6 +35,14 @@ def _by_core(
         known = (packed for _, packed in found.values() if plan.accepts(packed))
         found[tiles] = plan, next(known, None) or plan.pack(weight)
     return found
+
+
+def _spread_rows(rows: int, length: int, dtype: np.dtype) -> np.ndarray:
+    """An empty array whose rows begin in every set of the caches, an odd number of lines apart."""
+    per_line = 64 // dtype.itemsize
+    lines = -(-length // per_line) | 1
+    array: np.ndarray = _core.empty_aligned((rows, lines * per_line), dtype)
+    return array[:, :length]
 
 
 class _Way:
@@ -51,11 +60,24 @@ class _Way:
         """Whether every transform was: one sample of each tells."""
         return bool(np.isfinite(y[(..., *[0] * self.rank)]).all())
 
+    def together(self, task: Task) -> int:
+        """Tiles of a task that are transformed at once."""
+        return math.prod(last - first for first, last in task)
+
+    def transform(self, weights: Any, tiles: np.ndarray, begin: int, end: int) -> Results:
+        raise NotImplementedError
+
+    def results(
+        self, plan: Any, x: np.ndarray, weights: Any, task: Task, begin: int, end: int
+    ) -> Iterator[Result]:
+        """Of a task's tiles, (which of them, first output channel, the one beyond the last, y)."""
+        for low, high, y in self.transform(weights, cut_tiles(plan, x, task), begin, end):
+            yield task, low, high, y
+
     def step(self, tiles: np.ndarray) -> int:
         """Output channels to be transformed back together."""
         count = math.prod(tiles.shape[1 : self.rank + 1])
         return max(TASK_SAMPLES // (math.prod(self.cut.tile) * count), 1)
-
 
 
 class Channels(_Way):
@@ -147,53 +169,53 @@ class Products(_Way):
 
 
 class Columns(_Way):
-    """A picture's channel by itself: rows transformed, then (tiles, rows, frequencies) convolved
-    down the columns by the core, whose channels are real and imaginary parts:
+    """A picture's channel by itself: rows transformed, and the columns of every frequency summed
+    by the core.
 
-        Y = Re(w) * X + Im(w) * iX     each a depthwise convolution, the second added to the first
+    Two tiles are one of complex samples, X = x + iy, as the weights are real; half a picture lies
+    between them. A task goes down its strip of tiles and keeps the spectra of rows that neighbours
+    share. Spectra and sums are reused from tile to tile and stay in L2.
     """
 
     def finite(self, y: np.ndarray) -> bool:
         return bool(np.isfinite(y[..., 0]).all())
 
-    def make(self, spread: np.ndarray, counts: Iterable[int]) -> list[PlanAndWeights]:
+    def together(self, task: Task) -> int:
+        return 1
+
+    def make(self, spread: np.ndarray, counts: Iterable[int]) -> list[np.ndarray]:
         from scipy import fft
 
-        p, (rows, length) = self.problem, self.cut.tile
-        channels = 2 * (length // 2 + 1)
+        taps = spread[:, 0, :: self.problem.dilation[0]]
+        spectra: np.ndarray = fft.fft(taps, self.cut.tile[1])
+        return list(np.conj(spectra, out=spectra))
 
-        def plan_of(added: bool, tiles: int) -> Any:
-            return _core.Plan(
-                dtype=self.code, operation="conv", rank=1, batch=tiles, in_ch=channels,
-                out_ch=channels, groups=channels, in_size=(rows,), kernel=p.kernel[:1],
-                stride=(1,), dilation=p.dilation[:1], padding=((0, 0),), has_residual=added,
-                x_channels_last=True, out_channels_last=True,
-            )  # fmt: skip
-
-        found = []
-        for taps in spread[:, 0, :: p.dilation[0]]:
-            spectrum = np.conj(fft.rfft(taps, length)).T
-            for added, part in enumerate((spectrum.real, spectrum.imag)):
-                twice = np.repeat(part, 2, axis=0)[:, None]
-                found.append(_by_core(partial(plan_of, bool(added)), twice, counts))
-        return found
-
-    def transform(self, weights: Any, tiles: np.ndarray, begin: int, end: int) -> Results:
+    def results(
+        self, plan: Any, x: np.ndarray, weights: Any, task: Task, begin: int, end: int
+    ) -> Iterator[Result]:
         from scipy import fft
 
-        (rows, length), shape = self.cut.tile, tiles.shape[1:3]
-        height, count = self.cut.valid[0], math.prod(shape)
+        (first, last), across = task
+        (rows, length), (height, _) = self.cut.tile, self.cut.valid
+        pair = np.dtype(f"c{2 * self.real.itemsize}")
+        spectra, total = _spread_rows(rows, length, pair), _spread_rows(height, length, pair)
         for channel in range(begin, end):
-            spectrum = fft.rfft(tiles[channel - begin]).reshape(count, rows, -1)
-            total = np.empty((count, height, spectrum.shape[2]), spectrum.dtype)
-            x, to = spectrum.view(self.real), total.view(self.real)
-            plan, packed = weights[2 * channel][count]
-            plan.run(packed, x, to, channels_last=True, threads=1)
-            spectrum *= 1j
-            plan, packed = weights[2 * channel + 1][count]
-            plan.run(packed, x, to, None, to, channels_last=True, threads=1)
-            y = fft.irfft(total, length, overwrite_x=True)
-            yield channel, channel + 1, y.reshape(1, *shape, height, length)
+            image = x[channel - begin][None]
+            for row in range(first, last):
+                parts = [((at, at + 1), across) for at in (row, row + self.cut.counts[0])]
+                known = rows - height if row > first else 0
+                if known:
+                    spectra[:known] = spectra[height:]
+                fresh = spectra[known:]
+                for part, to in zip(parts, (fresh.real, fresh.imag), strict=True):
+                    cut_tile(plan, image, part, known, to[None])
+                spectrum = fft.fft(fresh, overwrite_x=True)
+                if not np.may_share_memory(spectrum, fresh):
+                    fresh[...] = spectrum
+                _core.sum_columns(spectra, weights[channel], total, self.problem.dilation[0])
+                both = fft.ifft(total, overwrite_x=True)
+                for part, y in zip(parts, (both.real, both.imag), strict=True):
+                    yield part, channel, channel + 1, y[None, None, None]
 
 
 WAYS: dict[str, type[Channels] | type[Products] | type[Columns]]

@@ -10,18 +10,28 @@ import numpy as np
 
 from fastconv import _core
 
-__all__ = ["cut_tiles", "store"]
+__all__ = ["cut_tile", "cut_tiles", "store"]
 
 Task = tuple[tuple[int, int], ...]  # ranges of tiles per axis
 
 
 def cut_tiles(plan: Any, x: np.ndarray, task: Task) -> np.ndarray:
     """(channels, tiles per axis, samples per axis) of x, channels first, as overlapping views."""
-    cut = plan.cut
-    starts = [first * v for (first, _), v in zip(task, cut.valid, strict=True)]
-    stops = [(last - 1) * v + b for (_, last), v, b in zip(task, cut.valid, cut.tile, strict=True)]
-    region = _padded(plan, x, starts, stops)
-    counts = [last - first for first, last in task]
+    cut, geometry = plan.cut, plan.geometry
+    first = _first_of(plan, task)
+    sizes = [
+        (last - 1 - start) * v + b
+        for (start, last), v, b in zip(task, cut.valid, cut.tile, strict=True)
+    ]
+    if x.dtype == plan.real and all(
+        low >= 0 and low + size <= n
+        for low, size, n in zip(first, sizes, geometry.in_size, strict=True)
+    ):
+        region = x[(slice(None), *(slice(i, i + n) for i, n in zip(first, sizes, strict=True)))]
+    else:
+        region = np.empty((len(x), *sizes), plan.real)
+        _extend(plan, x, region, first, 1)
+    counts = [last - start for start, last in task]
     steps = region.strides[1:]
     jumps = [step * v for step, v in zip(steps, cut.valid, strict=True)]
     return np.lib.stride_tricks.as_strided(
@@ -29,34 +39,54 @@ def cut_tiles(plan: Any, x: np.ndarray, task: Task) -> np.ndarray:
     )
 
 
-def _padded(plan: Any, x: np.ndarray, starts: list[int], stops: list[int]) -> np.ndarray:
-    """Samples [starts, stops) of padded x; zeros, or what the plan has for them, beyond."""
-    geometry, mode = plan.geometry, plan.problem.padding_mode
-    from_x: list[tuple[int, int]] = []
-    to: list[slice] = []
-    inside = x.dtype == plan.real
-    for n, (before, after), start, stop in zip(
-        geometry.in_size, geometry.padding, starts, stops, strict=True
-    ):
-        low, high = start - before, stop - before
-        inside &= low >= 0 and high <= n
-        first, last = max(low, 0), max(min(high, n), 0)
-        if mode != "zeros":
-            first, last = low, max(min(high, n + after), low)
-        from_x.append((first, max(last, first)))
-        to.append(slice(first - low, max(last, first) - low))
-    if inside:
-        return x[(slice(None), *(slice(*pair) for pair in from_x))]
-    sizes = [stop - start for start, stop in zip(starts, stops, strict=True)]
-    region = np.full((len(x), *sizes), plan.fill, plan.real)
-    source = x
-    for axis, ((first, last), n) in enumerate(zip(from_x, geometry.in_size, strict=True), 1):
-        if first >= 0 and last <= n:
-            source = source[(slice(None),) * axis + (slice(first, last),)]
-        else:
-            source = source.take(_source(mode, n, first, last), axis)
-    region[(slice(None), *to)] = source
-    return region
+def cut_tile(plan: Any, x: np.ndarray, task: Task, known: int, to: np.ndarray) -> None:
+    """The only tile of a task, without its first `known` samples along the first axis, into `to`:
+    (channels, samples per axis)."""
+    first = _first_of(plan, task)
+    _extend(plan, x, to, [first[0] + known, *first[1:]], 1)
+
+
+def _first_of(plan: Any, task: Task) -> list[int]:
+    """Where in x a task's first tile begins."""
+    return [
+        start * v - before
+        for (start, _), v, (before, _) in zip(
+            task, plan.cut.valid, plan.geometry.padding, strict=True
+        )
+    ]
+
+
+def _extend(plan: Any, x: np.ndarray, region: np.ndarray, first: list[int], axis: int) -> None:
+    """Fill the region with what padded x has from `first` on, along this axis and those after it.
+
+    Every sample of x is copied once; borders come from the region wherever it holds what they
+    repeat, whole rows at a time but for the last axis.
+    """
+    if axis == x.ndim:
+        region[...] = x
+        return
+    mode, start = plan.problem.padding_mode, first[axis - 1]
+    n, size = x.shape[axis], region.shape[axis]
+    after = plan.geometry.padding[axis - 1][1]
+    low = min(max(-start, 0), size)  # [low, high): x's own
+    high = max(min(n - start, size), low)
+    stop = size if mode == "zeros" else max(min(n + after - start, size), high)
+
+    def part(array: np.ndarray, begin: int, end: int) -> np.ndarray:
+        return array[(slice(None),) * axis + (slice(begin, end),)]
+
+    _extend(plan, part(x, start + low, start + high), part(region, low, high), first, axis + 1)
+    for begin, end in ((0, low), (high, stop)):
+        border = part(region, begin, end)
+        if mode == "zeros":
+            border[...] = plan.fill
+        elif end > begin:
+            at = _source(mode, n, start + begin, start + end)
+            if low <= at.min() - start and at.max() - start < high:
+                border[...] = region.take(at - start, axis)
+            else:
+                _extend(plan, x.take(at, axis), border, first, axis + 1)
+    part(region, stop, size)[...] = plan.fill
 
 
 def _source(mode: str, n: int, first: int, last: int) -> np.ndarray:

@@ -44,7 +44,9 @@ _PLANES = 1.5  # times as long where tiles are cut along several axes
 _TASK_NS = 25e3
 _CALL_NS = 20e3
 _LEAST_NS = 0.56  # of any transform, a sample
-_COLUMN_SHARE = 0.85  # of the rate of multiply-adds in sums of columns, before the slack
+_COLUMN_SAMPLES = 128 << 10  # of two tiles there, half in float64: all stays near L2
+_PAIR_NS = 30e3
+_COLUMN_SHARE = 0.8  # of the rate of multiply-adds in sums of columns, before the slack
 
 
 class Geometry(NamedTuple):
@@ -167,12 +169,12 @@ def _facts(problem: Any) -> _Facts:
 
 def _transform_ns(size: int, rank: int, wide: int, lines: int = 4) -> float:
     """Per sample and direction; lines beyond multiples of a vector leave the vectors."""
-    ns = 0.3 + 0.065 * math.log2(size) + 0.35 * (rank - 1)
+    ns = 0.3 + 0.065 * math.log2(size) + 0.7 * (rank - 1)
     if rank == 1:
         ns *= 1 + 1.5 * (lines % (4 // wide)) / lines
     if size * wide > 1 << 20:
         ns *= 1.5
-    return ns * 1.6 if wide > 1 else ns
+    return ns * (1.6 if rank == 1 else 1.8) if wide > 1 else ns
 
 
 def _tiles(facts: _Facts, dense: tuple[int, ...]) -> list[tuple[int, ...]]:
@@ -325,30 +327,41 @@ def _tiling(facts: _Facts, dense: tuple[int, ...], tile: tuple[int, ...]) -> Til
 
 
 def _columns(facts: _Facts, dense: tuple[int, ...], per_call: bool) -> Tiling:
-    """The cheapest cut where rows alone are transformed."""
+    """The cheapest cut where rows alone are transformed; `counts` are of pairs of tiles."""
     (height, width), (down, across), wide = dense, facts.extents, facts.wide
     per_tap = 4e9 * wide / (_SLACK * _COLUMN_SHARE * _core.rates_used()["fma_flops"])
     whole = _fast_length(width + across - 1)
     first = max((4 * across - 1).bit_length() - 2, 3)
     lengths = [n << i for i in (first, first + 1) for n in (4, 5, 6) if n << i < whole]
+    move = 0.6 + wide  # to cut and to store a sample
+    half = -(-height // 2)
+    # A task is a strip of pairs: the fewer, the fewer rows are transformed twice.
+    pieces = max(half // max(_ROWS * down, 64), 1)
 
-    ns = 1.6 if wide > 1 else 1.0  # of transforms, about the same for all these lengths
+    def pairs_of(length: int) -> int:
+        most = max(_COLUMN_SAMPLES // (wide * length) - down, 2 * down, 16)
+        return -(-half // most)
+
+    def transform_ns(length: int) -> float:
+        return (1.2 if wide > 1 else 0.6) + 0.12 * wide * math.log2(length / 256) + 80 / length
 
     def run_of(length: int) -> float:
-        read = rows + down - 1
-        run = read * (ns + 0.2 * wide) + rows * (ns + per_tap * down)
-        if length * read * wide > 3 * TASK_SAMPLES:  # beyond L2
+        pairs, ns = pairs_of(length), transform_ns(length)
+        rows, tasks, shared = -(-half // pairs), min(pieces, pairs), down - 1
+        run = 2 * pairs * rows * (2 * ns + move + per_tap * down)
+        run += 2 * shared * (tasks * (ns + move / 2) + (pairs - tasks) * 0.3 * wide)
+        if (2 * rows + shared) * length * wide > 2 * _COLUMN_SAMPLES:  # beyond L2
             run *= 1.2
-        run *= length * -(-height // rows) * -(-width // (length - across + 1))
-        return run + per_call * length * down * (ns + 6.0)
+        run = run * length + pairs * _PAIR_NS
+        return run * -(-width // (length - across + 1)) + per_call * length * down * (ns + 6.0)
 
-    rows = -(-height // max(height // max(_ROWS * down, 64), 1))
     length = min([*lengths, whole], key=run_of)
-    valid, blocks = length - across + 1, -(-height // rows)
-    counts = blocks, -(-width // valid)
-    group = _grouped(counts, max(TASK_SAMPLES // (length * (rows + down - 1)), 1))
+    pairs, valid = pairs_of(length), length - across + 1
+    rows = -(-half // pairs)
+    counts = pairs, -(-width // valid)
+    group = -(-pairs // min(pieces, pairs)), 1
     tasks = math.prod([-(-n // g) for n, g in zip(counts, group, strict=True)])
-    pack = length * down * (ns + 6.0)
+    pack = length * down * (transform_ns(length) + 6.0)
     run = run_of(length) - per_call * pack
     calls = _TASK_NS * tasks * facts.groups + _CALL_NS
     return Tiling(

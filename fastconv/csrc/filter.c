@@ -68,7 +68,7 @@ static fc_status check(const fc_filter *f) {
         return fc_fail(FC_INVALID_ARGUMENT, "weights: the second stage runs along the width only");
     if (status == FC_OK)
         status = check_stage(&f->window, "window");
-    if (status == FC_OK && !f->single && (f->first.doubt > 0 || f->second.doubt > 0))
+    if (status == FC_OK && !f->single && (f->first.rounding > 0 || f->second.rounding > 0))
         return fc_fail(FC_INVALID_ARGUMENT, "filter: sums in double leave no doubt");
     if (status == FC_OK && f->window.weights &&
         (f->second.weights == NULL || f->first.kernel[0] * f->first.kernel[2] != 1 || f->window.kernel[0] != 1 ||
@@ -98,7 +98,7 @@ static bool fits_wholes(const fc_filter *f) {
             taps += stage->weights[t] != 0;
         }
         most = fmax(most, fabs(f->constant)) * total;
-        if (!(total < limit && most < limit) || stage->doubt != 0 ||
+        if (!(total < limit && most < limit) || stage->rounding != 0 ||
             (stage->order == FC_ORDER_RASTER && taps > most_taps))
             return false;
         if (stage->divisor != 0 && (stage->divisor != total || total > FC_FILTER_LONGEST_MEAN || f->x_element != FC_U8 ||
@@ -108,6 +108,53 @@ static bool fits_wholes(const fc_filter *f) {
         most = wraps ? most_of[f->out_element] : fmin(most, most_of[f->out_element]);
     }
     return true;
+}
+
+/* Whether kernels/filter/bytes.h can do it: no sum below zero, and in units of 2^-16 none beyond 32 bits. */
+static bool fits_bytes(const fc_filter *f) {
+    const double most = 0x1p14;
+    const fc_filter_stage *stages[] = {&f->first, &f->second};
+    double largest = 255;
+    if (!f->single || f->x_element != FC_U8 || f->out_element != FC_U8 || f->step != 1 || f->second.weights == NULL ||
+        f->first.kernel[0] * f->first.kernel[2] != 1 || !(f->constant >= 0 && f->constant <= largest) ||
+        f->constant != rint(f->constant))
+        return false;
+    for (int i = 0; i < 2; i++) {
+        double total = 0;
+        for (int64_t t = 0; t < taps_of(stages[i]); t++) {
+            if (!(stages[i]->weights[t] >= 0))
+                return false;
+            total += stages[i]->weights[t];
+        }
+        largest *= f->window.weights || i == 0 ? total : 1;
+        largest = f->window.weights == NULL && i == 1 ? 255 * total : largest;
+        bool sure = stages[i]->rounding == 0 && !(i == 0 && f->window.weights);
+        if (taps_of(stages[i]) < FC_FILTER_ROWS || stages[i]->divisor != 0 || sure || !(largest < most))
+            return false;
+    }
+    return f->window.weights || f->first.order != FC_ORDER_ODD;
+}
+
+/* How often at most one product of a float32 sum of whole numbers is rounded: its weight once, then for each tap, or for
+ * each pair of equal ones, which are added first and exactly; two more for safety. */
+static double roundings_of(const fc_filter_call *call, const fc_filter_stage *stage) {
+    int64_t taps = taps_of(stage);
+    if (call->bytes && taps > FC_FILTER_MANY)
+        taps = FC_FILTER_PIECE + 3 + (taps - 3 + FC_FILTER_PIECE - 1) / FC_FILTER_PIECE;
+    else if (!call->bytes && stage->order >= FC_ORDER_EVEN)
+        taps = taps / 2 + 1;
+    return 3 + (double)taps;
+}
+
+/* By how much a sum may differ from the double one. A window's pairs are no whole numbers after the first stage, so that
+ * they are rounded as well, and its factors' products are not its weights to the last bit. */
+static void set_doubts(fc_filter_call *call) {
+    const fc_filter *f = call->filter;
+    double first = roundings_of(call, &f->first), second = call->second.count ? roundings_of(call, &f->second) : 0;
+    if (f->window.weights)
+        second += first + 2;
+    call->first.doubt = first * f->first.rounding;
+    call->second.doubt = second * f->second.rounding;
 }
 
 /* Position i of the taps of one axis in their order of addition. */
@@ -157,7 +204,7 @@ static void list_taps(const fc_filter_stage *stage, int64_t ring, int64_t step, 
         place[kept] = at / width / height * ring + at / width % height;
         place[total + kept++] = at % width * step;
     }
-    bool box = stage->divisor != 0 && stage->doubt == 0 && is_box(stage);
+    bool box = stage->divisor != 0 && stage->rounding == 0 && is_box(stage);
     *taps = (fc_filter_taps){.order = stage->order,
                              .grid = raster && (all || finite),
                              .box = box,
@@ -167,8 +214,7 @@ static void list_taps(const fc_filter_stage *stage, int64_t ring, int64_t step, 
                              .weight = weight,
                              .row = place,
                              .shift = place + total,
-                             .divisor = stage->divisor,
-                             .doubt = stage->doubt};
+                             .divisor = stage->divisor};
 }
 
 static int64_t larger(int64_t a, int64_t b) { return a > b ? a : b; }
@@ -186,16 +232,17 @@ static bool reads_in_place(const fc_filter_call *call) {
 
 /* Strips narrow enough for their rows to stay in L2, blocks tall enough for the rows read twice not to matter. */
 static int64_t cut_tasks(fc_filter_call *call, int threads) {
-    const int64_t cache = 192 << 10, quantum = 2 * FC_FILTER_MOST_LANES;
+    const int64_t cache = call->bytes ? 512 << 10 : 192 << 10, quantum = 2 * FC_FILTER_MOST_LANES;
     const fc_filter *f = call->filter;
+    int64_t least_strip = call->bytes ? 512 : 8 * quantum;
     int64_t real_size = call->whole ? 2 : f->single ? 4 : 8, copies = call->ring * f->first.kernel[0];
     int64_t strip = cache / (copies + 2 * FC_FILTER_ROWS) / real_size / quantum * quantum;
-    strip = call->direct ? call->columns : larger(smaller(strip, 4096), 8 * quantum);
+    strip = call->direct ? call->columns : larger(smaller(strip, 4096), least_strip);
     call->strips = (call->columns + strip - 1) / strip;
     strip = (call->columns + call->strips - 1) / call->strips;
     call->strip = (strip + quantum - 1) / quantum * quantum;
     call->strips = (call->columns + call->strip - 1) / call->strip;
-    call->inside = call->strips == 1 && f->first.kernel[2] == 1 && call->window.count == 0;
+    call->inside = call->strips == 1 && f->first.kernel[2] == 1 && call->window.count == 0 && !call->bytes;
     int64_t planes = f->batch * f->size[0] * call->strips, height = f->size[1];
     int64_t wanted = threads > 1 ? 4 * (int64_t)threads : 1;
     int64_t blocks = planes >= wanted ? 1 : (wanted + planes - 1) / planes;
@@ -235,6 +282,7 @@ fc_status fc_filter_run(const fc_filter *f, const void *x, void *out, int thread
         return fc_fail(FC_OUT_OF_MEMORY, "weights: no memory for %lld taps", (long long)all);
     int64_t *places = (int64_t *)(weights + all);
     call->whole = run.kernel->has_wholes && fits_wholes(f);
+    call->bytes = run.kernel->has_wholes && fits_bytes(f);
     bool finite = f->x_element < FC_REAL32 && isfinite(f->constant) && !call->whole;
     call->ring = f->first.kernel[1] + FC_FILTER_ROWS - 1;
     list_taps(&f->first, call->ring, f->step, finite, weights, places, &call->first);
@@ -244,6 +292,7 @@ fc_status fc_filter_run(const fc_filter *f, const void *x, void *out, int thread
     if (counts[2])
         list_taps(&f->window, call->ring, f->step, finite, weights + counts[0] + counts[1],
                   places + 2 * (counts[0] + counts[1]), &call->window);
+    set_doubts(call);
     for (int i = 0; i < 2; i++) {
         const fc_filter_stage *stage = i ? &f->second : &f->first;
         call->left[i] = counts[i] ? stage->before[2] * f->step : 0;

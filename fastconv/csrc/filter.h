@@ -10,6 +10,7 @@
  * read and converted once, and neither stage knows about borders or element types. In a first stage along the height
  * columns do not mix: then its results are extended in place of what it reads, and a short one reads rows of x themselves
  * if they are reals.
+ * Bytes smoothed to bytes, in two stages without negative weights, go a way of their own: kernels/filter/bytes.h.
  */
 #ifndef FC_FILTER_H
 #define FC_FILTER_H
@@ -21,6 +22,8 @@ enum {
     FC_FILTER_MOST_LANES = 16,  /* VL of every instruction set is at most this and divides it */
     FC_FILTER_LONGEST_MEAN = 64, /* 8-bit values of which 16 bits can take the mean */
     FC_FILTER_FOURS = 12,       /* rows of a box from which sums of four are kept */
+    FC_FILTER_MANY = 16,        /* taps beyond which a blur of bytes adds pieces of so many, the first of three more: */
+    FC_FILTER_PIECE = 8,
 };
 
 /* Taps in the order in which they are added. Tap t reads row[t] of the table and starts shift[t] into it. */
@@ -41,6 +44,7 @@ typedef struct fc_filter_call {
     char *out;
     fc_filter_taps first, second, window;
     bool whole;             /* in 16-bit whole numbers, not reals */
+    bool bytes;             /* a blur of bytes to bytes, which has a way of its own */
     bool inside;            /* the first stage's results are extended, not the rows it reads: columns do not mix in it */
     bool direct;            /* inside, and it reads rows of x where they lie */
     int64_t columns;        /* elements of a row: width * step */
@@ -52,7 +56,7 @@ typedef struct fc_filter_call {
 
 typedef struct fc_filter_kernel {
     const char *name; /* "filter.f32.avx512" */
-    bool has_wholes;  /* runs calls of 16-bit whole numbers as well */
+    bool has_wholes;  /* runs calls of 16-bit whole numbers and of bytes as well */
     size_t (*scratch_bytes)(const fc_filter_call *call);
     void (*run)(const fc_filter_call *call, int64_t task, void *scratch);
 } fc_filter_kernel;

@@ -29,10 +29,12 @@ from fastconv.ndimage._engine import (
     MOST_REMEMBERED,
     Arrays,
     Line,
+    call_of,
     correlate_lines,
     factor_runs,
     line_of,
     line_runs,
+    run_known,
     window_runs,
     with_runs,
 )
@@ -43,6 +45,7 @@ _TINY = 2.0**-52  # SciPy leaves out weights below
 _PASSES_FROM = 20  # weights from which passes can be faster than one dense sum
 _LARGE_KERNEL = 625  # weights from which transforms are faster than sums
 _BAND_SAMPLES = 1 << 16
+_MOST_KEPT_BYTES = 1 << 20  # of the spectra of one kernel
 _FFT_MODES = {
     "reflect": "symmetric", "mirror": "reflect", "nearest": "replicate", "constant": "zeros",
     "wrap": "circular",
@@ -80,10 +83,12 @@ def by_parts(
     output.real, output.imag = products[0] - products[1], products[2] + products[3]
 
 
-def apply_lines(x: np.ndarray, lines: Sequence[Line], output: np.ndarray, cval: Any) -> None:
+def apply_lines(
+    x: np.ndarray, lines: Sequence[Line], output: np.ndarray, cval: Any, call: Any = None
+) -> None:
     """Passes along axes over a real array; nothing is written when it is `NotCovered`."""
     check_dtypes(x, output)
-    correlate_lines(x, lines, output, read_constant(cval))
+    correlate_lines(x, lines, output, read_constant(cval), call)
 
 
 def correlate_line(
@@ -257,16 +262,17 @@ def _even(x: np.ndarray) -> bool:
     whole blocks, so that no output is then small beside it but by cancellation.
     """
     band = max(_BAND_SAMPLES * len(x) // x.size // 16, 1) * 16  # rows, so that passes hit the cache
-    for step in (8, 1):  # two rows of each block say so nearly always
-        largest, least = 0.0, math.inf
+    largest = 0.0
+    for part in (x[i : i + band] for i in range(0, len(x), band)):
+        largest = max(largest, float(part.max()), -float(part.min()))
+        if not math.isfinite(largest):
+            return False
+    for step in (8, 1):  # two samples a block and axis say so nearly always
+        least = math.inf
         for part in (x[i : i + band] for i in range(0, len(x), band)):
-            largest = max(largest, float(part.max()), -float(part.min()))
-            if not math.isfinite(largest):
-                return False
-            most = np.abs(part[::step])
-            for axis in range(x.ndim):
-                block = 16 // step if axis == 0 else 16
-                most = np.maximum.reduceat(most, np.arange(0, most.shape[axis], block), axis=axis)
+            most = np.abs(part[(slice(None, None, step),) * x.ndim])
+            for axis, n in enumerate(most.shape):
+                most = np.maximum.reduceat(most, np.arange(0, n, 16 // step), axis=axis)
             least = min(least, float(most.min()))
         if least * 1024 >= largest:
             return True
@@ -283,6 +289,13 @@ def _transform_plan(
     plan = _fft.cheapest_plan(problem, _fft.Geometry(size, size, pads), None, True)
     assert plan is not None
     return plan
+
+
+@lru_cache(maxsize=8)
+def _kept_spectra(plan_key: Any, taps: bytes) -> Any:
+    """The spectra of weights, of the type that the plan of that key computes in."""
+    plan = _transform_plan(*plan_key)
+    return plan.pack(np.frombuffer(taps, plan.real).reshape(1, 1, *plan_key[2])).weights
 
 
 def _by_transform(
@@ -304,9 +317,13 @@ def _by_transform(
     kernel = weights.reshape(weights.shape[long[0] :]).astype(output.dtype)
     pads = tuple([(lead, taps - 1 - lead) for lead, taps in zip(before, weights.shape)])[long[0] :]
     code = "f64" if output.dtype.itemsize == 8 else "f32"
-    plan = copy(_transform_plan(code, x.shape[long[0] :], kernel.shape, pads, mode))
+    key = code, x.shape[long[0] :], kernel.shape, pads, mode
+    plan = copy(_transform_plan(*key))
     plan.fill = constant if mode == "constant" else 0.0
-    packed = plan.pack(kernel[None, None]).weights
+    if plan.packed_bytes <= _MOST_KEPT_BYTES:
+        packed = _kept_spectra(key, kernel.tobytes())
+    else:
+        packed = plan.pack(kernel[None, None]).weights
     workers = _core.threads_here.get() or _core.get_num_threads()
     try:
         for at in np.ndindex(x.shape[: long[0]]):
@@ -318,28 +335,44 @@ def _by_transform(
 
 def _apply_window(
     x: np.ndarray, weights: np.ndarray, before: Sequence[int], mode: str, output: np.ndarray,
-    cval: Any,
+    cval: Any, call: Any = None,
 ) -> None:  # fmt: skip
     check_dtypes(x, output)
     constant = read_constant(cval)
-    if with_runs(x, output, lambda arrays: _pass_runs(arrays, weights, before, mode, constant)):
+
+    def passes(arrays: Arrays) -> tuple[_core.Filter, ...] | None:
+        return _pass_runs(arrays, weights, before, mode, constant)
+
+    if with_runs(x, output, passes, call):
         return
     if not _by_transform(x, weights, before, mode, output, constant):
-        apply_window(x, weights, before, [mode] * x.ndim, output, constant)
+        call = call if weights.size < _LARGE_KERNEL else None  # beyond, x decides
+        apply_window(x, weights, before, [mode] * x.ndim, output, constant, call)
 
 
 def apply_window(
     x: np.ndarray, weights: np.ndarray, before: Sequence[int], modes: Sequence[str],
-    output: np.ndarray, constant: float,
+    output: np.ndarray, constant: float, call: Any = None,
 ) -> None:  # fmt: skip
     """A dense kernel of as many axes as x, by sums."""
-    with_runs(x, output, lambda arrays: window_runs(arrays, weights, before, modes, constant))
+
+    def sums(arrays: Arrays) -> tuple[_core.Filter, ...]:
+        return window_runs(arrays, weights, before, modes, constant)
+
+    with_runs(x, output, sums, call)
 
 
 def _over_axes(
     input: Any, weights: Any, output: Any, mode: Any, cval: Any, origin: Any, axes: Any,
     convolution: bool,
 ) -> np.ndarray:  # fmt: skip
+    call = None
+    if type(weights) is np.ndarray and weights.size <= MOST_REMEMBERED and weights.dtype == float:
+        call = call_of(mode, cval, origin, axes)
+        call = call and (call, weights.tobytes(), weights.shape, convolution)
+        known = run_known(call, input, output)
+        if known is not None:
+            return known
     x, taps = read_input(input), _read_weights(weights)
     if taps.dtype.kind == "c" and not convolution:
         taps = taps.conj()
@@ -368,7 +401,7 @@ def _over_axes(
     if out.dtype.kind == "c":
         by_parts(compute, x, taps, out, cval)
     else:
-        compute(x, taps, out, cval)
+        _apply_window(x, taps, before, name, out, cval, call)
     return out
 
 

@@ -14,7 +14,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from functools import lru_cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -25,15 +25,18 @@ __all__ = [
     "MOST_REMEMBERED",
     "Arrays",
     "Line",
+    "call_of",
     "correlate_lines",
     "factor_runs",
     "line_of",
     "line_runs",
+    "run_known",
     "window_runs",
     "with_runs",
 ]
 
 MOST_REMEMBERED = 4096  # weights of a filter whose runs are remembered
+_MOST_KNOWN = 256  # calls
 
 _EPS = 2.0**-52  # SciPy's DBL_EPSILON: what differs by less counts as equal
 _LONGEST_STEP = 64  # elements behind an axis up to which its passes run along the width
@@ -107,36 +110,35 @@ def _sums_are_exact(
     return True
 
 
-def _roundings(taps: int, order: str) -> int:
-    """How often at most a float32 sum of whole numbers is rounded, and its weights once: for each
-    tap, or for each pair of equal ones, which are added first and exactly; two more for safety."""
-    return 3 + (taps // 2 + 1 if order in ("even", "odd") else taps)
+def _most_roundings(weights: np.ndarray) -> int:
+    """How often at most a float32 sum is rounded, for a first look: filter.c counts exactly."""
+    return 3 + (weights.size // 2 + 1 if _order(weights) in ("even", "odd") else weights.size)
 
 
-def _doubts(
+def _roundings(
     source: np.dtype, target: np.dtype, stages: Sequence[np.ndarray], constant: float,
-    roundings: Sequence[int],
+    counts: Sequence[int],
 ) -> list[float] | None:  # fmt: skip
-    """For each stage, by how much a float32 sum may differ from the double one, after so many
-    roundings; None if so much that many sums would have to be added again."""
+    """For each stage, what one rounding may change of a float32 sum; None where so many would do so
+    much that many sums would have to be added again."""
     if target.kind not in "iu" or target.char in "IQL" or constant != np.rint(constant):
         return None
-    most, doubts = max(_bound(source), abs(constant)), []
-    for weights, count in zip(stages, roundings):
+    most, found = max(_bound(source), abs(constant)), []
+    for weights, count in zip(stages, counts):
         total = most * float(np.abs(weights).sum())
-        doubts.append(count * 2.0**-24 * total)
-        if not doubts[-1] < _MOST_DOUBT:
+        found.append(2.0**-24 * total)
+        if not count * found[-1] < _MOST_DOUBT:
             return None
         most = _bound(target) if target.kind == "u" else min(total, _bound(target))
         most = max(most, abs(constant))
-    return doubts
+    return found
 
 
 def _precision(
     source: np.dtype, target: np.dtype, stages: Sequence[np.ndarray], constant: float,
-    divided: bool, roundings: Sequence[int],
+    divided: bool,
 ) -> tuple[bool, list[float]]:  # fmt: skip
-    """Whether to compute in float32, and what doubt that leaves about each stage's sums.
+    """Whether to compute in float32, and what a rounding then changes of each stage's sums.
 
     float32 stays what it is. Narrow integers are computed in float32 where no sum of whole numbers
     can be rounded, and where few come so near to a whole number that truncation could differ:
@@ -150,8 +152,9 @@ def _precision(
         return False, sure
     if _sums_are_exact(source, target, stages, constant, _EXACT_IN_SINGLE):
         return True, sure
-    doubts = None if divided else _doubts(source, target, stages, constant, roundings)
-    return doubts is not None, doubts or sure
+    counts = [_most_roundings(weights) for weights in stages]
+    roundings = None if divided else _roundings(source, target, stages, constant, counts)
+    return roundings is not None, roundings or sure
 
 
 def _commute(
@@ -191,11 +194,9 @@ def _run(
     """One run over dense arrays seen as `planes` x depth x height x (width * step)."""
     stages = [first] if second is None else [first, second]
     weights = [stage[2] for stage in stages]
-    divided, counts = any(s[4] for s in stages), [_roundings(s[2].size, s[3]) for s in stages]
-    single, doubts = _precision(
-        arrays.source, arrays.target, weights, constant, divided, counts
-    )  # fmt: skip
-    given = [(*stage, doubt) for stage, doubt in zip(stages, doubts)]
+    divided = any(stage[4] for stage in stages)
+    single, roundings = _precision(arrays.source, arrays.target, weights, constant, divided)
+    given = [(*stage, rounding) for stage, rounding in zip(stages, roundings)]
     return _core.Filter(
         arrays.source, arrays.target, single=single, batch=planes, size=size, step=step,
         extension=extension, constant=constant, first=given[0],
@@ -218,14 +219,10 @@ def _run_pair(arrays: Arrays, rows: Line, columns: Line, constant: float) -> _co
     outer, step = math.prod(shape[: rows.axis]), math.prod(shape[columns.axis + 1 :])
     size = (1, shape[rows.axis], shape[columns.axis])
     extension = ["nearest", rows.mode, columns.mode]
-    return _run(
-        arrays, outer, size, step, extension, constant, _stage(rows, 1), _stage(columns, 2)
-    )
+    return _run(arrays, outer, size, step, extension, constant, _stage(rows, 1), _stage(columns, 2))
 
 
-def line_runs(
-    arrays: Arrays, lines: tuple[Line, ...], constant: float
-) -> tuple[_core.Filter, ...]:
+def line_runs(arrays: Arrays, lines: tuple[Line, ...], constant: float) -> tuple[_core.Filter, ...]:
     """Passes in their order, neighbours that one run can take together; in between, values have the
     type of the target."""
     known = sum(len(line.taps) for line in lines) <= 8 * MOST_REMEMBERED
@@ -261,16 +258,19 @@ def _plain(array: np.ndarray) -> bool:
 
 
 def correlate_lines(
-    x: np.ndarray, lines: Sequence[Line], output: np.ndarray, constant: float
-) -> None:
+    x: np.ndarray, lines: Sequence[Line], output: np.ndarray, constant: float,
+    call: Any = None,
+) -> None:  # fmt: skip
     """Passes one after another."""
-    with_runs(x, output, lambda arrays: line_runs(arrays, tuple(lines), constant))
+    with_runs(x, output, lambda arrays: line_runs(arrays, tuple(lines), constant), call)
 
 
 def with_runs(
-    x: np.ndarray, output: np.ndarray, prepare: Callable[[Arrays], tuple[_core.Filter, ...] | None]
-) -> bool:
-    """Run what `prepare` gives for the arrays; False if that is None."""
+    x: np.ndarray, output: np.ndarray,
+    prepare: Callable[[Arrays], tuple[_core.Filter, ...] | None], call: Any = None,
+) -> bool:  # fmt: skip
+    """Run what `prepare` gives for the arrays, for `run_known` as well if it is told the call;
+    False if that is None."""
     if not x.size:
         return True
     source = x if _plain(x) else np.ascontiguousarray(native(x))
@@ -280,15 +280,55 @@ def with_runs(
     runs = prepare(Arrays(x.shape, source.dtype, target.dtype))
     if runs is None:
         return False
-    threads = -_core.threads_here.get()
-    for run in runs[:-1]:
-        middle = np.empty(x.shape, target.dtype)
-        run.run(source, middle, threads)
-        source = middle
-    runs[-1].run(source, target, threads)
+    if call is not None and source is x and target is output:
+        if len(_known) >= _MOST_KNOWN:
+            _known.clear()
+        _known[call, x.shape, x.dtype, output.dtype] = runs
+    _run_all(runs, source, target)
     if target is not output:
         output[...] = target
     return True
+
+
+def _run_all(runs: tuple[_core.Filter, ...], source: np.ndarray, target: np.ndarray) -> None:
+    threads = -_core.threads_here.get()
+    for run in runs[:-1]:
+        middle = np.empty(source.shape, target.dtype)
+        run.run(source, middle, threads)
+        source = middle
+    runs[-1].run(source, target, threads)
+
+
+_known: dict[tuple, tuple[_core.Filter, ...]] = {}
+_PLAIN = frozenset((int, float, str, type(None)))
+
+
+def call_of(*arguments: Any) -> str | None:
+    """All of a call but its arrays as a key for `run_known`, which tells 1 from True and the zeros
+    apart; None where an argument is none of a few plain types."""
+    return repr(arguments) if _PLAIN.issuperset(map(type, arguments)) else None
+
+
+def run_known(call: Any, x: Any, output: Any) -> np.ndarray | None:
+    """What a call gives whose runs `with_runs` was told of, with plain arrays of the same shape and
+    types; None for others. Reading arguments takes longer than filtering a small picture."""
+    if call is None or type(x) is not np.ndarray:
+        return None
+    if output is not None and type(output) is not np.ndarray:
+        return None
+    dtype = x.dtype if output is None else output.dtype
+    runs = _known.get((call, x.shape, x.dtype, dtype))
+    if runs is None or not _plain(x):
+        return None
+    if output is None:
+        output = np.empty(x.shape, dtype)
+    elif (
+        output.shape != x.shape or not _plain(output) or not output.flags.writeable
+        or np.may_share_memory(x, output)
+    ):  # fmt: skip
+        return None
+    _run_all(runs, x, output)
+    return output
 
 
 def factor_runs(
@@ -308,17 +348,16 @@ def factor_runs(
     rest = math.prod(float(f.flat[0]) for axis, f in enumerate(factors) if axis not in long)
     rows = Line(a, (factors[a].ravel() * rest).tobytes(), before[a], mode)
     columns = Line(b, factors[b].ravel().tobytes(), before[b], mode)
-    # Two passes', and of the second the pairs', whose cells are no whole numbers, and the factors'.
-    count = sum(_roundings(line.weights.size, _order(line.weights)) for line in (rows, columns)) + 2
-    doubts = _doubts(source, arrays.target, [weights], 0.0, [count])
-    if doubts is None:
+    count = _most_roundings(rows.weights) + _most_roundings(columns.weights) + 2
+    roundings = _roundings(source, arrays.target, [weights], 0.0, [count])
+    if roundings is None:
         return None
     kernel, lead = (1, *weights.shape[a : b + 1]), (0, *before[a : b + 1])
     window = (kernel, lead, np.ascontiguousarray(weights, np.float64), "raster", 0.0, 0.0)
     run = _core.Filter(
         source, arrays.target, single=True, batch=math.prod(shape[:a]),
         size=(1, shape[a], shape[b]), step=step, extension=["nearest", mode, mode], constant=0.0,
-        first=(*_stage(rows, 1), 0.0), second=(*_stage(columns, 2), doubts[0]), window=window,
+        first=(*_stage(rows, 1), 0.0), second=(*_stage(columns, 2), roundings[0]), window=window,
     )  # fmt: skip
     return (run,)
 

@@ -19,7 +19,7 @@ from fastconv.ndimage._arguments import (
     read_sequence,
 )
 from fastconv.ndimage._correlate import apply_lines
-from fastconv.ndimage._engine import Line, line_of
+from fastconv.ndimage._engine import Line, call_of, line_of, run_known
 
 __all__ = ["gaussian_filter", "gaussian_filter1d", "uniform_filter", "uniform_filter1d"]
 
@@ -69,20 +69,21 @@ def _gaussian_line(
 
 
 def _filter_lines(
-    x: np.ndarray, lines: list[Line], output: Any, cval: Any, *, means: bool = False
-) -> np.ndarray:
+    x: np.ndarray, lines: list[Line], output: Any, cval: Any, *, means: bool = False,
+    call: Any = None,
+) -> np.ndarray:  # fmt: skip
     """The passes; of complex arrays, on each part."""
     is_complex = x.dtype.kind == "c"
     out = read_output(output, x, is_complex)
-    if means:
-        _check_sums(x, lines, out, cval)
+    if means and _check_sums(x, lines, out, cval):
+        call = None
     if not lines:
         out[...] = x[...]
     elif is_complex:
         apply_lines(x.real, lines, out.real, np.real(cval))
         apply_lines(x.imag, lines, out.imag, np.imag(cval))
     else:
-        apply_lines(x, lines, out, cval)
+        apply_lines(x, lines, out, cval, call)
     return out
 
 
@@ -173,6 +174,10 @@ def gaussian_filter(
            [29, 31, 33, 34, 36],
            [35, 37, 39, 40, 42]])
     """
+    call = call_of("gaussian", sigma, order, mode, cval, truncate, radius, axes)
+    known = run_known(call, input, output)
+    if known is not None:
+        return known
     x = read_input(input)
     numbers = read_axes(axes, x.ndim)
     given = [
@@ -186,22 +191,23 @@ def gaussian_filter(
         for axis, o, s, m, r in zip(numbers, *given)
         if s > 1e-15
     ]
-    return _filter_lines(x, lines, output, cval)
+    return _filter_lines(x, lines, output, cval, call=call)
 
 
-def _check_sums(x: np.ndarray, lines: list[Line], out: np.ndarray, cval: Any) -> None:
+def _check_sums(x: np.ndarray, lines: list[Line], out: np.ndarray, cval: Any) -> bool:
     """SciPy carries one sum along a line; ours of each window are its to the last bit only while
-    doubles hold both."""
+    doubles hold both. Whether the values of x had to be looked at."""
     if x.dtype.itemsize < 8 and out.dtype.itemsize < 8:  # 64 cells below 2**32
-        return
+        return False
     if out.dtype.kind not in "iu" or x.dtype.kind not in "biu" or not x.size or not lines:
-        return
+        return False
     most = max(abs(int(x.max())), abs(int(x.min()))) if x.dtype.itemsize == 8 else 2**32
     negative = x.dtype.kind == "i" or np.real(cval) < 0
     if len(lines) > 1 and out.dtype.kind == "u" and out.dtype.itemsize == 8 and negative:
         most = 2**64  # what is negative wraps around between two passes
     if most * max(len(line.weights) for line in lines) >= _MOST_IN_DOUBLE:
         raise NotCovered(f"means of {x.dtype} as {out.dtype} beyond 2**53")
+    return True
 
 
 @lru_cache(maxsize=128)
@@ -296,6 +302,10 @@ def uniform_filter(
     >>> ndimage.uniform_filter(np.arange(9.0).reshape(3, 3), 3)[1]
     array([3.33333333, 4.        , 4.66666667])
     """
+    call = call_of("uniform", size, mode, cval, origin, axes)
+    known = run_known(call, input, output)
+    if known is not None:
+        return known
     x = read_input(input)
     numbers = read_axes(axes, x.ndim)
     sizes = read_sequence(size, len(numbers), "size")
@@ -306,4 +316,4 @@ def uniform_filter(
         for axis, s, m, o in zip(numbers, sizes, modes, origins)
         if s > 1
     ]
-    return _filter_lines(x, lines, output, cval, means=True)
+    return _filter_lines(x, lines, output, cval, means=True, call=call)

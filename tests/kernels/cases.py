@@ -447,6 +447,8 @@ def blocks():
     yield Case(8, 9, (3, 4, 2), (2, 2, 2), (2, 2, 2))  # one output along width, stride above 1
     yield Case(9, 8, (5, 4, 3), (3, 3, 3), (2, 1, 2), batch=2)
     yield Case(24, 40, (90, 110), (1, 1), bias=True)  # out beyond L2, few steps and not so few
+    yield Case(20, 44, (77, 80), (1, 1), batch=2, activation="relu")  # the same, twice as wide as x
+    yield Case(10, 83, (90, 89), (1, 1), residual=True)
     yield Case(3, 67, (75, 79), (3, 3), padding=both(1, 1), activation="relu")
     yield Case(3, 17, (21, 40), (3, 3), padding=both(1, 1), bias=True)
     yield Case(5, 18, (3, 300), (3, 3), padding=both(1, 1))

@@ -22,6 +22,7 @@ LARGE = [
     Case(16, 24, (11, 13), (3, 3), padding=both(1, 1), operation="deform_conv", mask=True),
     Case(24, 33, (15, 17), (3, 3), padding=both(1, 1), operation="separable_conv"),
     Case(40, 150, (9, 11), (3, 3), padding=both(1, 1)),  # few blocks of pixels, each of many rows
+    Case(20, 44, (77, 80), (1, 1), bias=True),  # out beyond L2, twice as wide as x
 ]
 LARGE += [dataclasses.replace(case, channels_last=True) for case in LARGE]
 

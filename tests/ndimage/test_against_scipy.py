@@ -1,5 +1,6 @@
 """fastconv.ndimage beside scipy.ndimage: every argument, type and border."""
 
+import functools
 import itertools
 
 import numpy as np
@@ -302,6 +303,68 @@ def test_doubtful_sums_of_bytes(rng):
         agree("correlate1d", x, taps[: size // 2 + 2])
     agree("correlate", x, np.full((5, 4), 1 / 20))
     agree("gaussian_filter", x, 2.0)
+
+
+@pytest.mark.parametrize("mode", ["reflect", "mirror", "nearest", "constant", "wrap"])
+def test_blurred_bytes(rng, mode):
+    """Widths around blocks and strips, a kernel's pieces, origins, and borders between passes."""
+    window = np.multiply.outer(np.array([1, 3, 4, 3, 1]) / 12, np.array([1, 2, 5, 3, 2, 1]) / 14)
+    for shape in [(3, 1), (5, 9), (17, 63), (6, 64), (9, 129), (4, 257), (70, 131), (21, 3001)]:
+        x = rng.integers(0, 256, shape, dtype=np.uint8)
+        x[1:, shape[1] // 3 :] //= 200  # flat parts
+        x[: shape[0] // 2] = np.arange(shape[1]) % 256  # a slope
+        agree("correlate", x, window, mode=mode)
+        agree("correlate", x, window, mode=mode, origin=(1, -2))
+        agree("gaussian_filter", x, 1.3, mode=mode, cval=77)
+        agree("gaussian_filter", x, (4, 5.5), mode=mode)
+    stack = rng.integers(0, 256, (3, 40, 50), dtype=np.uint8)
+    agree("gaussian_filter", stack, 1.0, mode=mode)
+    agree("correlate", stack, window[None], mode=mode)
+
+
+def test_brightened_bytes_wrap_around(rng):
+    x = rng.integers(0, 256, (40, 90), dtype=np.uint8)
+    window = np.multiply.outer(np.linspace(0.3, 1.1, 5), np.linspace(0.2, 2.3, 6))
+    agree("correlate", x, window)
+    agree("correlate1d", x, window[0])
+
+
+def test_calls_are_told_apart(rng):
+    """A call is remembered by all it depends on: what differs in one thing is another call."""
+    x = rng.integers(0, 256, (30, 41), dtype=np.uint8)
+    taps = np.array([1.0, 3, 4, 3, 1]) / 12
+    weights = np.multiply.outer(taps, taps)
+    for _ in range(2):
+        agree("correlate", x, weights)
+        agree("convolve", x, np.triu(weights))
+        agree("correlate", x, np.triu(weights))
+        agree("correlate", x, weights, output=np.float32)
+        agree("correlate", x.astype(float), weights, mode="constant", cval=-0.0)
+        agree("correlate", x.astype(float), weights, mode="constant", cval=0.0)
+        agree("correlate", x.astype(float), weights, mode="constant", cval=1.0)
+        agree("correlate", x, weights, origin=1)
+        agree("correlate", x.astype(">i2"), weights)
+        agree("correlate", x[:, ::2], weights)
+        agree("sobel", x, 0, output=np.int16)
+        agree("sobel", x, 1, output=np.int16)
+        agree("prewitt", x, 1, output=np.int16)
+        agree("uniform_filter", x, 3)
+        agree("uniform_filter", x, 3.0)
+        agree("uniform_filter", x.astype(np.int64) << 40, 3)
+        agree("gaussian_filter", x, 1)
+        agree("gaussian_filter", x, 1, order=1, output=np.float64)
+        agree("gaussian_filter", x, 1, radius=2)
+        weights = weights.T[::-1] * 0.9
+        x = x[::-1].copy()
+    whole = x.astype(np.int16)
+    for name, argument in (("correlate", weights), ("sobel", 0)):
+        call = functools.partial(getattr(ours, name), whole, argument)
+        wanted = call()
+        wide = np.zeros((30, 82), np.int16)
+        call(output=wide[:, ::2])
+        np.testing.assert_array_equal(wide[:, ::2], wanted)
+        assert call(output=whole) is whole
+        np.testing.assert_array_equal(whole, wanted)
 
 
 def test_means_beyond_doubles_are_left_to_scipy(rng):

@@ -19,7 +19,7 @@ FC_INLINE void CELL(add_block)(const cell *const *rows, int64_t count, int64_t a
 }
 
 /* Sums of cells of `count` rows, or their means. */
-static void CELL(add_rows)(const cell *const *rows, int64_t count, int64_t columns, const CELL(mean) *mean, cell *to) {
+FC_LOOP static void CELL(add_rows)(const cell *const *rows, int64_t count, int64_t columns, const CELL(mean) *mean, cell *to) {
     int64_t at = 0;
     for (; at + 3 * CELLS < columns; at += 4 * CELLS)
         CELL(add_block)(rows, count, at, 4, mean, to);
@@ -28,7 +28,7 @@ static void CELL(add_rows)(const cell *const *rows, int64_t count, int64_t colum
 }
 
 /* Along a row: sums of `piece` neighbours, then sums of those. */
-static void CELL(box_row)(const fc_filter_taps *taps, const cell *row, int64_t step, int64_t columns,
+FC_LOOP static void CELL(box_row)(const fc_filter_taps *taps, const cell *row, int64_t step, int64_t columns,
                           const CELL(mean) *mean, CELL(filter_scratch) *s, cell *to) {
     int64_t count = 0, taken = 0;
     if (taps->piece) {
@@ -77,7 +77,7 @@ FC_INLINE void CELL(box_block)(const cell *const *core, int64_t count, const cel
 
 /* Along the height, three rows at least: FC_FILTER_ROWS rows from h on, of which `begin` is the block's first. What they
  * share is of many rows mostly sums of four, of which each step adds one. */
-static void CELL(box_rows)(int64_t taps, int64_t h, int64_t begin, int64_t columns, const CELL(mean) *mean,
+FC_LOOP static void CELL(box_rows)(int64_t taps, int64_t h, int64_t begin, int64_t columns, const CELL(mean) *mean,
                            CELL(filter_scratch) *s, cell *const *to) {
     int64_t fours = taps >= FC_FILTER_FOURS ? taps / 4 - 1 : 0, count = 0, row = FC_FILTER_ROWS - 1;
     for (int64_t i = 1; i <= fours; i++) {

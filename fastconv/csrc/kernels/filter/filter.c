@@ -17,6 +17,17 @@ typedef struct piece {
     int64_t column, columns;
 } piece;
 
+static piece piece_of(const fc_filter_call *call, int64_t task) {
+    const fc_filter *f = call->filter;
+    int64_t strip = task % call->strips, rest = task / call->strips;
+    int64_t block = rest % call->blocks, plane = rest / call->blocks;
+    piece p = {.image = plane / f->size[0], .depth = plane % f->size[0], .begin = block * call->block,
+               .column = strip * call->strip};
+    p.end = smaller(p.begin + call->block, f->size[1]);
+    p.columns = smaller(call->strip, call->columns - p.column);
+    return p;
+}
+
 /* Where the elements of a strip that lie outside a row come from: -1 for the constant. */
 static void find_edges(const fc_filter_call *call, const piece *p, int64_t *edges) {
     const fc_filter *f = call->filter;
@@ -42,6 +53,7 @@ static void find_edges(const fc_filter_call *call, const piece *p, int64_t *edge
 #include "kernels/filter/rows.h"
 
 #if FC_HAS_WHOLES
+#include "kernels/filter/bytes.h"
 #include "kernels/filter/whole.h"
 #define cell int16_t
 #define CELL(name) whole_##name
@@ -54,6 +66,8 @@ static void find_edges(const fc_filter_call *call, const piece *p, int64_t *edge
 
 static size_t scratch_bytes(const fc_filter_call *call) {
 #if FC_HAS_WHOLES
+    if (call->bytes)
+        return byte_scratch_at(call, NULL, NULL);
     if (call->whole)
         return whole_scratch_bytes(call);
 #endif
@@ -61,6 +75,10 @@ static size_t scratch_bytes(const fc_filter_call *call) {
 }
 static void run(const fc_filter_call *call, int64_t task, void *scratch) {
 #if FC_HAS_WHOLES
+    if (call->bytes) {
+        byte_run(call, task, scratch);
+        return;
+    }
     if (call->whole) {
         whole_run(call, task, scratch);
         return;

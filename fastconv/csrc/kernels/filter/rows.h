@@ -22,7 +22,7 @@ typedef struct CELL(filter_scratch) {
     int64_t pitch;
 } CELL(filter_scratch);
 
-static size_t CELL(scratch_at)(const fc_filter_call *call, char *base, CELL(filter_scratch) *s) {
+FC_COLD static size_t CELL(scratch_at)(const fc_filter_call *call, char *base, CELL(filter_scratch) *s) {
     int64_t depth = call->filter->first.kernel[0];
     int64_t most = larger(larger(call->first.count, call->second.count), call->window.count);
     int64_t pitch = round_up(call->strip + call->left[0] + call->right[0] + call->left[1] + call->right[1] + CELL_SLACK, CELLS);
@@ -138,7 +138,7 @@ static CELL(mean) CELL(mean_of)(const fc_filter_call *call, const fc_filter_taps
 }
 
 /* The first stage of FC_FILTER_ROWS rows from h on, of which the first `rows` count. */
-static void CELL(run_first)(const fc_filter_call *call, int64_t h, int64_t rows, int64_t begin, int64_t columns,
+FC_COLD static void CELL(run_first)(const fc_filter_call *call, int64_t h, int64_t rows, int64_t begin, int64_t columns,
                             cell *const *to, CELL(filter_scratch) *s) {
     const fc_filter_taps *taps = &call->first;
     const fc_filter_stage *stage = &call->filter->first;
@@ -189,7 +189,7 @@ static void CELL(prepare_middle)(const fc_filter_call *call, const piece *p, cel
 }
 
 /* The second stage of row r of the block. */
-static void CELL(run_second)(const fc_filter_call *call, const cell *row, int64_t r, int64_t columns, cell *to,
+FC_COLD static void CELL(run_second)(const fc_filter_call *call, const cell *row, int64_t r, int64_t columns, cell *to,
                        CELL(filter_scratch) *s) {
     const fc_filter_taps *taps = &call->second;
     CELL(mean) mean = CELL(mean_of)(call, taps);
@@ -211,14 +211,9 @@ static void CELL(run_second)(const fc_filter_call *call, const cell *row, int64_
         CELL(store_cells)(to + i, CELL(take_mean)(CELL(load_cells)(to + i), &mean));
 }
 
-static void CELL(run)(const fc_filter_call *call, int64_t task, void *scratch) {
+FC_COLD static void CELL(run)(const fc_filter_call *call, int64_t task, void *scratch) {
     const fc_filter *f = call->filter;
-    int64_t strip = task % call->strips, rest = task / call->strips;
-    int64_t block = rest % call->blocks, plane = rest / call->blocks;
-    piece p = {.image = plane / f->size[0], .depth = plane % f->size[0], .begin = block * call->block,
-               .column = strip * call->strip};
-    p.end = smaller(p.begin + call->block, f->size[1]);
-    p.columns = smaller(call->strip, call->columns - p.column);
+    piece p = piece_of(call, task);
     CELL(filter_scratch) s;
     CELL(scratch_at)(call, scratch, &s);
     for (int64_t t = 0; t < call->first.count; t++)

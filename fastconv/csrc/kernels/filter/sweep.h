@@ -6,6 +6,12 @@
 
 #include "filter.h"
 #include "simd/vec.h"
+#if FC_IS_F32
+#include "simd/words.h"
+#endif
+
+/* A loop over cells. What is done once a row is compiled for size (FC_COLD), as functions it alone calls would be. */
+#define FC_LOOP __attribute__((hot, noinline))
 
 enum { LIST_VECS = 8, GRID_VECS = FC_ISA_IS >= 3 ? 4 : 2 };
 
@@ -63,7 +69,7 @@ FC_INLINE void one_block(fc_order order, const real *const *taps, const real *we
 }
 
 /* `columns` outputs, rounded up to vectors, of one row. */
-static void real_sweep_row(fc_order order, const real *const *taps, const real *weight, int64_t count,
+FC_LOOP static void real_sweep_row(fc_order order, const real *const *taps, const real *weight, int64_t count,
                            int64_t columns, real *to) {
     int64_t at = 0;
     for (; at + (LIST_VECS - 1) * VL < columns; at += LIST_VECS * VL)
@@ -80,7 +86,7 @@ typedef double doubles __attribute__((vector_size(VL * sizeof(double))));
 #define FC_DOUBLES(p) __builtin_convertvector(v_load(p), doubles)
 
 /* VL outputs from column `at` on, added in double as SciPy does and cut to whole numbers. */
-static void settle_block(const fc_filter_taps *taps, const real *const *table, int64_t at, real *to) {
+FC_LOOP static void settle_block(const fc_filter_taps *taps, const real *const *table, int64_t at, real *to) {
     doubles sum = {0};
     if (taps->order == FC_ORDER_EVEN || taps->order == FC_ORDER_ODD) {
         double sign = taps->order == FC_ORDER_EVEN ? 1 : -1;
@@ -100,7 +106,7 @@ static void settle_block(const fc_filter_taps *taps, const real *const *table, i
 }
 
 /* The sum in any order, where that tells on which side of a whole number it lies. */
-static double rough_sum(const fc_filter_taps *taps, const real *const *table, int64_t at) {
+FC_LOOP static double rough_sum(const fc_filter_taps *taps, const real *const *table, int64_t at) {
     enum { CHAINS = 4 };
     doubles part = {0};
     double rest[CHAINS] = {0};
@@ -126,31 +132,23 @@ static double rough_sum(const fc_filter_taps *taps, const real *const *table, in
 }
 
 enum { DOUBTFUL = 8 }; /* sums that wait for their additions side by side */
-typedef float few __attribute__((vector_size(DOUBTFUL * sizeof(float))));
-typedef double few_doubles __attribute__((vector_size(DOUBTFUL * sizeof(double))));
-#if FC_ISA_IS >= 2
-#define FC_FEW(p, at) \
-    __builtin_convertvector((few)_mm256_i32gather_ps(p, _mm256_loadu_si256((const __m256i *)(const void *)(at)), 4), \
-                            few_doubles)
-#else
-#define FC_FEW(p, at) \
-    __builtin_convertvector(((few){(p)[(at)[0]], (p)[(at)[1]], (p)[(at)[2]], (p)[(at)[3]], (p)[(at)[4]], (p)[(at)[5]], \
-                                   (p)[(at)[6]], (p)[(at)[7]]}), few_doubles)
-#endif
 
 /* Outputs `at` in double, in SciPy's order, and cut. */
 static void exact_sums(const fc_filter_taps *taps, const real *const *table, const int32_t at[DOUBTFUL], real *to) {
     bool pairs = taps->order == FC_ORDER_EVEN || taps->order == FC_ORDER_ODD;
     double sign = taps->order == FC_ORDER_EVEN ? 1 : -1;
-    few_doubles sum = {0};
+    eight_doubles sum = {0};
     for (int64_t t = 0; t < taps->count; t++) {
         const real *row = table[taps->row[t]] + taps->shift[t];
         double weight = taps->weight[t];
-        few_doubles x = FC_FEW(row, at);
+        eight_floats cells;
+        v_gather_floats(row, at, &cells);
+        eight_doubles x = __builtin_convertvector(cells, eight_doubles);
         if (pairs && t > 0) {
             t++;
             row = table[taps->row[t]] + taps->shift[t];
-            x += sign * FC_FEW(row, at);
+            v_gather_floats(row, at, &cells);
+            x += sign * __builtin_convertvector(cells, eight_doubles);
         }
         sum += x * weight;
     }
@@ -159,7 +157,7 @@ static void exact_sums(const fc_filter_taps *taps, const real *const *table, con
 }
 
 /* The first `count` outputs of `at`. */
-static void settle_some(const fc_filter_taps *taps, const real *const *table, int64_t *at, int64_t count, double margin,
+FC_LOOP static void settle_some(const fc_filter_taps *taps, const real *const *table, int64_t *at, int64_t count, double margin,
                         real *to) {
     enum { LONG = 64 }; /* taps from which a rough sum is faster than one in order */
     int64_t left = 0;
@@ -178,29 +176,15 @@ static void settle_some(const fc_filter_taps *taps, const real *const *table, in
     }
 }
 
-/* Bit i: whether lane i of a is below that of b. */
-FC_INLINE uint32_t lanes_below(vec a, vec b) {
-#if FC_ISA_IS >= 3
-    return _mm512_cmp_ps_mask(a, b, _CMP_LT_OQ);
-#elif FC_ISA_IS == 2
-    return (uint32_t)_mm256_movemask_ps(_mm256_cmp_ps(a, b, _CMP_LT_OQ));
-#else
-    uint32_t bits = 0;
-    for (int i = 0; i < VL; i++)
-        bits |= (uint32_t)(a[i] < b[i]) << i;
-    return bits;
-#endif
-}
-
 /* Where rounding could have carried a sum past a whole number, the double sum decides: of a vector where much of it
  * is in doubt (flat parts of a picture), else of single outputs. */
-static void settle_row(const fc_filter_taps *taps, const real *const *table, real doubt, int64_t columns, real *to) {
+FC_LOOP static void settle_row(const fc_filter_taps *taps, const real *const *table, real doubt, int64_t columns, real *to) {
     vec limit = v_set1(doubt);
     double margin = (double)doubt * 0x1p-20; /* doubt: a few roundings to 24 bits; these are to 53 */
     int64_t some[64], count = 0;
     for (int64_t at = 0; at < columns; at += VL) {
         vec sum = v_load(to + at);
-        uint32_t found = lanes_below(v_abs(v_sub(sum, v_round(sum))), limit);
+        uint32_t found = v_lanes_below(v_abs(v_sub(sum, v_round(sum))), limit);
         if (!found)
             continue;
         if (__builtin_popcount(found) > VL / 4) {
@@ -304,7 +288,7 @@ FC_INLINE vec real_add_cells(vec a, vec b) { return v_add(a, b); }
 FC_INLINE vec real_no_cells(void) { return v_zero(); }
 
 /* `columns` outputs of each row, rounded up to vectors. */
-static void sweep_grid(const grid *g, int64_t columns) {
+FC_LOOP static void sweep_grid(const grid *g, int64_t columns) {
     if (g->width == 3)
         sweep_columns(g, columns, 3);
     else

@@ -1,24 +1,22 @@
 /* Cells of 16-bit whole numbers, for filters of 8-bit pictures with whole weights: twice the lanes of float32, and
- * nothing to round. filter.c has made sure that every sum fits. In the compilers' vector extension, since whole
- * numbers are needed nowhere else; unsigned, because only there is wrapping defined. */
+ * nothing to round. filter.c has made sure that every sum fits. */
 #ifndef FC_FILTER_WHOLE_H
 #define FC_FILTER_WHOLE_H
 
 #include "filter.h"
-#include "simd/vec.h"
+#include "simd/words.h"
 
 enum { WHOLE_CELLS = 2 * VL, WHOLE_VECS = 4 };
-typedef uint16_t wholes __attribute__((vector_size(WHOLE_CELLS * sizeof(int16_t))));
 
-typedef wholes whole_cells;
-FC_INLINE wholes whole_load_cells(const int16_t *p) {
-    wholes x;
+typedef halves whole_cells;
+FC_INLINE halves whole_load_cells(const int16_t *p) {
+    halves x;
     memcpy(&x, p, sizeof x);
     return x;
 }
-FC_INLINE void whole_store_cells(int16_t *p, wholes a) { memcpy(p, &a, sizeof a); }
-FC_INLINE wholes whole_add_cells(wholes a, wholes b) { return a + b; }
-FC_INLINE wholes whole_no_cells(void) { return (wholes){0}; }
+FC_INLINE void whole_store_cells(int16_t *p, halves a) { memcpy(p, &a, sizeof a); }
+FC_INLINE halves whole_add_cells(halves a, halves b) { return a + b; }
+FC_INLINE halves whole_no_cells(void) { return (halves){0}; }
 
 #define FC_READ(name, type)                                                       \
     static void whole_read_##name(const void *from, int16_t *restrict to, int64_t n) { \
@@ -50,7 +48,7 @@ static fc_write_whole *const whole_write_row[FC_ELEMENT_COUNT] = {whole_write_8,
 /* Taps one by one; a weight of one, as all of a box have, needs no product. */
 FC_INLINE void whole_list(const int16_t *const *taps, const int16_t *weight, int64_t count, int64_t at, const int vecs,
                           int16_t *to) {
-    wholes sum[WHOLE_VECS] = {{0}};
+    halves sum[WHOLE_VECS] = {{0}};
     for (int64_t t = 0; t < count; t++) {
         const int16_t *p = taps[t] + at;
         uint16_t w = (uint16_t)weight[t];
@@ -64,7 +62,7 @@ FC_INLINE void whole_list(const int16_t *const *taps, const int16_t *weight, int
 }
 
 /* `columns` outputs, rounded up to vectors, of one row; whole sums do not depend on the order. */
-static void whole_sweep_row(fc_order order, const int16_t *const *taps, const int16_t *weight, int64_t count,
+FC_LOOP static void whole_sweep_row(fc_order order, const int16_t *const *taps, const int16_t *weight, int64_t count,
                             int64_t columns, int16_t *to) {
     int64_t at = 0;
     (void)order;
@@ -74,19 +72,11 @@ static void whole_sweep_row(fc_order order, const int16_t *const *taps, const in
         whole_list(taps, weight, count, at, 1, to);
 }
 
-FC_INLINE wholes product_high(wholes a, wholes b) {
-#if FC_ISA_IS >= 3
-    return (wholes)_mm512_mulhi_epu16((__m512i)a, (__m512i)b);
-#else
-    return (wholes)_mm256_mulhi_epu16((__m256i)a, (__m256i)b);
-#endif
-}
-
 /* Sums of `divisor` 8-bit values, which is 64 at most, over it. With 2^k < divisor <= 2^(k + 1) and the multiplier m =
  * ceil(2^(16 + k) / divisor), sum * m / 2^(16 + k) exceeds the quotient by sum * (divisor - 1) / divisor / 2^(16 + k) <
  * 1 / divisor: too little to reach the next whole number. A shift by a variable is a product as well. */
 typedef struct whole_mean {
-    wholes times, shift;
+    halves times, shift;
     bool by_one;
 } whole_mean;
 
@@ -97,13 +87,13 @@ static whole_mean whole_mean_over(double divisor, bool quotient) {
         return (whole_mean){.by_one = true};
     while ((uint32_t)2 << k < by)
         k++;
-    wholes none = {0};
+    halves none = {0};
     return (whole_mean){.times = none + (uint16_t)((((uint32_t)65536 << k) + by - 1) / by),
                         .shift = none + (uint16_t)(32768 >> k)};
 }
 
-FC_INLINE wholes whole_take_mean(wholes sum, const whole_mean *mean) {
-    return mean->by_one ? sum : product_high(product_high(sum + sum, mean->times), mean->shift);
+FC_INLINE halves whole_take_mean(halves sum, const whole_mean *mean) {
+    return mean->by_one ? sum : h_product_high(h_product_high(sum + sum, mean->times), mean->shift);
 }
 
 #endif

@@ -1,15 +1,20 @@
 /* gemm: implicit GEMM, pixels along the lanes (common/gemm_driver.h).
  *
  * Runs every plain and transposed convolution: any rank, stride, dilation, group, padding and layout. Where the
- * columns come from: a pointwise convolution reads x where it lies; rows of whole vectors are read from padded rows,
- * shifted by the tap (shifted.h); the rest is packed a panel at a time (common/columns.h).
+ * columns come from: a pointwise convolution reads x where it lies, or copies it row by row where many channels of out
+ * stream past (copies_rows); rows of whole vectors are read from padded rows, shifted by the tap (shifted.h); the rest is
+ * packed a panel at a time (common/columns.h).
  * A functional call of few pixels reads its weights where they lie.
  * Bound: FMA throughput; a tile in L1 reaches 0.95 to 0.99 of it (AVX2: 0.91 at 32 steps, 0.99 at 256), or 0.88 to 0.9
  * with AVX2 when vectors of columns lie across cache lines or in a page each. Measured with one core of Zen 4, weights
  * packed, AVX-512 and AVX2, of 118 GFLOP/s: 1x1 on 56 x 56 maps 108 to 113 and 90 to 101, on 14 x 14 107 and 92, on 7 x 7
  * 84 and 75 (49 of 64 lanes filled, of 56). With one core of Sapphire Rapids, of 165 and 82 GFLOP/s, a tile in L1 reaches
  * 0.87, 0.92 and 0.94 at 27, 64 and 128 steps (AVX2: 0.85, 0.90, 0.91); where x and out lie in its slow L3, their
- * lines are asked for ahead, without which 1x1 on 112 x 112 maps fell to 0.4.
+ * lines are asked for ahead, without which 1x1 on 112 x 112 maps fell to 0.4. What they still cost, AVX-512, rows copied,
+ * 24->144 and 32->64 on such maps, and 256->64 on 56 x 56 (which as it is reads them in place): with neither x nor out 137,
+ * 125, 133 GFLOP/s; with out 118, 116, 129; with x 128, 114, 110; with both 109, 100, 108. A plain loop fills an out of 3
+ * to 13 MB at 20 to 25 GB/s, in runs of 1 KB a plane as well as in one; in runs of 256 bytes, without asking ahead, at 14
+ * to 17.
  * Packing costs one load and store per panel vector against group_out_ch FMAs, so few output channels are its weak
  * side, as are small maps, and channels-last tensors pay for transposing.
  */
@@ -91,19 +96,44 @@ static fc_ahead rows_ahead(const fc_gemm_block *block, const fc_sweep *sweep) {
     return (fc_ahead){(const char *)from, x->stride[1] * (int64_t)sizeof(real), pixels * (int64_t)sizeof(real), depth};
 }
 
+/* Whether rows that could be read in place are copied: where out streams past and has twice the channels or more, its
+ * lines drive from L1 the rows that all those channels read again, a page each. Long vectors gain 5 to 10 % (24->144 and
+ * 32->64 on 112 x 112 maps), short ones, which multiply longer for each line of out, lose up to 3; 64->64 would lose 2 to
+ * 9, 96->24 16. */
+static bool copies_rows(const fc_part *part) {
+    return sizeof(vec) == 64 && part->block[FC_GEMM_FETCHES] && part->group_out_ch >= 2 * part->reduction;
+}
+
+/* Copies the rows of panels [begin, end), `step` apart from `from` on, into dense panels from `to` on. */
+static void copy_rows(const fc_panel *panel, int64_t begin, int64_t end, const real *from, int64_t step, int64_t depth,
+                      real *to) {
+    for (int64_t k = 0; k < depth; k++, from += step, to += FC_PANEL_LANES) {
+        real *row = to;
+        for (int64_t p = begin; p < end; p++, row += depth * FC_PANEL_LANES)
+            for (int64_t v = 0; v < panel[p].vecs; v++)
+                v_store(row + v * VL, v_load(from + panel[p].first + v * VL));
+    }
+}
+
 static void place(fc_gemm_block *block, const fc_sweep *sweep, real *room, int64_t *offset) {
     const fc_part *part = block->call->part;
     const fc_tensor *x = &block->call->tensors.x;
-    int64_t p = sweep->begin;
+    int64_t p = sweep->begin, end = p;
     if (reads_in_place(block->call)) {
         block->ahead = rows_ahead(block, sweep);
         const real *columns = (const real *)x->data + block->n * x->stride[0] +
                               (block->group * part->group_in_ch + sweep->k) * x->stride[1];
+        bool copies = copies_rows(part);
         for (int64_t step = 0; step < sweep->depth; step++)
-            offset[step] = step * x->stride[1];
-        for (; p < sweep->end && block->panel[p].first + block->panel[p].vecs * VL <= part->out_pixels; p++) {
-            block->panel[p].columns = columns + block->panel[p].first;
+            offset[step] = step * (copies ? FC_PANEL_LANES : x->stride[1]);
+        while (end < sweep->end && block->panel[end].first + block->panel[end].vecs * VL <= part->out_pixels)
+            end++;
+        if (copies)
+            copy_rows(block->panel, p, end, columns, x->stride[1], sweep->depth, room);
+        for (; p < end; p++) {
+            block->panel[p].columns = copies ? room : columns + block->panel[p].first;
             block->panel[p].offset = offset;
+            room += copies ? sweep->depth * FC_PANEL_LANES : 0;
         }
         offset += FC_GEMM_CHUNK_MOST;
     }
