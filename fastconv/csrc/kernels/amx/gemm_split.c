@@ -267,27 +267,28 @@ static void run_tiles(const fc_call *call, const task_place *t, const chunk_plac
     }
 }
 
-/* The same by vectors, columns read again as gemm reads them. */
-static void run_vectors(const fc_call *call, const task_place *t, const chunk_place *c, int64_t row, int64_t begin,
-                        int64_t stop) {
+/* Rows [first, row_end) by vectors, columns read again as gemm reads them. */
+static void run_vectors(const fc_call *call, const task_place *t, const chunk_place *c, int64_t first, int64_t row_end,
+                        int64_t begin, int64_t stop) {
     const fc_part *part = call->part;
     int64_t k = c->begin * part->taps, depth = (c->end - c->begin) * part->taps, rows;
     const int64_t *step = t->weights.plain.stride;
     const real *weights = (const real *)t->weights.plain.data + t->group * step[0] + c->begin * step[2];
-    int64_t row_end = smaller(t->row_end, row + SPLIT_ROWS);
     for (int64_t pixel = begin; pixel < stop; pixel += SPLIT_SUMS_STEP) {
         int64_t count = smaller(SPLIT_SUMS_STEP, stop - pixel), vecs = divide_up(count, VL);
         fc_load_columns(call, t->n, t->group, t->block.first + pixel, count, k, k + depth, vecs * VL, t->scratch.plain);
-        real *sums = sums_at(part, t, row, pixel, t->scratch.sums);
-        for (int64_t r = row; r < row_end; r += rows) {
-            rows = fc_panel_rows(row_end - r);
-            fc_gemm_pack_rows(weights + r * step[1], step, rows, part->axis, c->end - c->begin, t->panel,
-                              t->panel + rows * depth);
-            fc_tile(rows, vecs, depth, t->panel, t->scratch.plain, sums + (r - row) * SPLIT_SUMS_STEP, SPLIT_SUMS_STEP,
-                    c->begin > 0);
+        for (int64_t row = first; row < row_end; row += SPLIT_ROWS) {
+            real *sums = sums_at(part, t, row, pixel, t->scratch.sums);
+            for (int64_t r = row; r < smaller(row_end, row + SPLIT_ROWS); r += rows) {
+                rows = fc_panel_rows(smaller(row_end, row + SPLIT_ROWS) - r);
+                fc_gemm_pack_rows(weights + r * step[1], step, rows, part->axis, c->end - c->begin, t->panel,
+                                  t->panel + rows * depth);
+                fc_tile(rows, vecs, depth, t->panel, t->scratch.plain, sums + (r - row) * SPLIT_SUMS_STEP,
+                        SPLIT_SUMS_STEP, c->begin > 0);
+            }
+            if (c->end == part->group_in_ch)
+                finish(call, t, row, pixel, sums);
         }
-        if (c->end == part->group_in_ch)
-            finish(call, t, row, pixel, sums);
     }
 }
 
@@ -329,10 +330,14 @@ static void run_chunk(const fc_call *call, const task_place *t, const chunk_plac
     tile_configure();
     for (int64_t pixel = 0; pixel < count; pixel += unit) {
         int64_t stop = smaller(pixel + unit, count), panels = divide_up(stop - pixel, SPLIT_SUMS_STEP);
+        if (!multiplies(c->x, 0)) {
+            run_vectors(call, t, c, t->row_begin, t->row_end, pixel, stop);
+            continue;
+        }
         const real *b = t->scratch.columns;
         if (part->block[SPLIT_LINE])
             b += pixel / TILE_SIDE * c->tiles * split_parts(part) * TILE_DWORDS;
-        else if (multiplies(c->x, 0))
+        else
             split_gather(part, c->end - c->begin, &t->block, pixel, stop - pixel, &t->scratch);
         for (int64_t row = t->row_begin; row < t->row_end; row += SPLIT_ROWS) {
             float w;
@@ -345,7 +350,7 @@ static void run_chunk(const fc_call *call, const task_place *t, const chunk_plac
             if (multiplies(c->x, w))
                 run_tiles(call, t, c, a, b, row, pixel, stop, &ahead);
             else
-                run_vectors(call, t, c, row, pixel, stop);
+                run_vectors(call, t, c, row, smaller(t->row_end, row + SPLIT_ROWS), pixel, stop);
         }
     }
     tile_release();

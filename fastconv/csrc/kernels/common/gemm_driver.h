@@ -119,7 +119,7 @@ static __attribute__((unused)) void fc_gemm_pack_rows(const real *from, const in
                                                       const real *end) {
     int64_t width = axis[2].kernel, taps = axis[0].kernel * axis[1].kernel * width;
     bool dense = fc_weight_row_is_dense(s, axis, in_ch);
-    if (dense && rows <= VL) {
+    if (dense && (TILE_ROWS <= VL || rows <= VL)) { /* the first known to the compiler, which drops the other way */
         fc_pack_panel(from, s[1], rows, in_ch * taps, to, end);
         return;
     }
