@@ -251,7 +251,7 @@ def test_public_calls(algorithm, dtype):
         ran.append(name)
     assert len(ran) >= 4
 
-GEMM_ROWS = [row for row in driver.ROWS if row.startswith("gemm.")]
+GEMM_ROWS = [row for row in driver.ROWS if driver.algorithm_of(row) in ("gemm", "gemm_split")]
 
 
 @pytest.mark.parametrize("row", GEMM_ROWS)
@@ -262,6 +262,8 @@ def test_gemm_reads_weights_of_one_call_where_they_lie(row):
         Case(24, 10, (7, 6), (2, 3), groups=2),
         Case(300, 21, (7, 7), (1, 1)),
         Case(5, 9, (24, 24), (1, 1)),
+        Case(350, 37, (7, 7), (1, 1), channels_last=True),
+        Case(41, 50, (19, 40), (3, 3), stride=(2, 1)),
     ):
         arrays = driver.stored(row, case, driver.values_of(case))
         packed = driver.run(row, case, driver.plan(row, case), arrays)

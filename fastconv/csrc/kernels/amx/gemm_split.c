@@ -3,22 +3,20 @@
  *
  * Weights and columns are split into three bfloat16 parts, exactly, and the six products above 2^-24 are summed in
  * float32 by the tiles; two parts and three products under "high", one under "medium"; rounded, which loses less than
- * truncation in what is left out. Weights are packed once as
- *     [group][tile of 16 out channels][tile of 16 pairs][part][out channel][pair][2]  bfloat16
- * with pairs in the order of split_shape.h, and as gemm packs them, for what the tiles cannot multiply: NaN and
- * infinity, which do not split, and magnitudes whose parts or products would be flushed as denormals or overflow. Where
- * a block of pixels holds such a value, that chunk of its reduction is summed by vectors.
+ * truncation in what is left out. What the tiles cannot multiply, a chunk of the reduction of a block of pixels and 32
+ * output channels is summed by vectors: NaN and infinity, which do not split, and magnitudes whose parts or products
+ * would be flushed as denormals or overflow. Weights: split_weights.h; columns: split_columns.h.
  *
  * Loops of a task (image, group, block of pixels, range of output channels):
  *     chunks of channels (x split into L2) > 64 pixels (columns copied) > 32 output channels > 32 pixels > tiles of the
  *     reduction, with what L3 holds of the weights or of x to come, and of out, asked for between
- *     products
+ *     products; all pixels of the block in place of 64 where weights are split at use
  * Bound: tile products, 2.43e12 bfloat16 flops per second on one core with random data, so 405e9 of float32; columns
  * take the vector unit, and weights beyond L2 its bandwidth, which layers with few pixels feel.
  */
 #include "kernels/amx/split_columns.h"
 #include "kernels/amx/split_store.h"
-#include "kernels/common/gemm_driver.h"
+#include "kernels/amx/split_weights.h"
 
 /* What tiles multiply: X and W the largest magnitudes of x and weights, X, W and X * W in [LEAST, MOST]. Parts are
  * 2^-24 of a value, and a flushed product is 2^-126, so errors are far below 2^-24 of the largest output even where the
@@ -45,7 +43,19 @@ static double pack_cycles(const fc_part *part, double pixel_tiles, double tiles)
     return ROW_WAITS * (pair_vectors * again * split + pixel_tiles * tiles * TILE_PAIRS * parts * (0.8 + 2 * pieces));
 }
 
-static size_t packed_bytes(const fc_part *part);
+/* Cycles of splitting weights at use: of 2 x 16 of them, in one piece or gathered. */
+#define WEIGHTS_CYCLES 24.0
+#define GATHERED_CYCLES 34.0
+
+/* Seconds of splitting a functional call's weights where they are used: plain ones come from L3 where they are many. */
+static double at_use_seconds(const fc_part *part, const fc_machine *machine, double blocks) {
+    double rows = (double)round_up(part->group_out_ch, TILE_SIDE), tiles = (double)split_all_tiles(part);
+    double bytes = (double)(part->group_out_ch * part->reduction) * sizeof(real);
+    double cycles = rows * tiles * (part->taps > 1 ? GATHERED_CYCLES : WEIGHTS_CYCLES);
+    double stream = bytes > (double)machine->l2_bytes / 2 ? bytes / machine->l3_rate : 0;
+    return blocks * (2 * cycles / machine->vector_fma_rate[FC_ISA_amx] + stream);
+}
+
 static FC_COLD double seconds(const fc_part *part, const fc_machine *machine) {
     fc_part shaped = *part;
     split_prepare(&shaped, machine);
@@ -63,116 +73,26 @@ static FC_COLD double seconds(const fc_part *part, const fc_machine *machine) {
                   split_dot_seconds(machine);
     /* Weights that L2 does not keep come again for every block. */
     double weight_bytes = split_weight_bytes(part);
-    double stream = weight_bytes > (double)machine->l2_bytes / 2 ? blocks * weight_bytes / machine->l3_rate : 0;
+    bool at_use = shaped.block[SPLIT_AT_USE];
+    bool streams = !at_use && weight_bytes > (double)machine->l2_bytes / 2;
+    double stream = streams ? blocks * weight_bytes / machine->l3_rate : 0;
     double store = row_tiles * pixel_tiles * TILE_SIDE * (part->problem.out_channels_last ? 24 : 15);
     double sums = row_tiles * pixel_tiles * (double)(split_chunks(part) - 1) * 75;
-    double cycles = pack_cycles(&shaped, pixel_tiles, tiles) + (store + sums);
+    double cycles = pack_cycles(&shaped, pixel_tiles, tiles) + store + sums;
     /* Gathering weights, of which one tap's are apart, takes longer than the copy that cost.c counts. */
     if (part->problem.pack_per_call && part->taps > 1)
         cycles += 0.15 * (double)packed_bytes(part);
+    double weights = at_use ? at_use_seconds(part, machine, blocks) : 0;
     /* x and out are asked for ahead, which hides about half of their way. */
-    return fmax(dots, stream) + 0.3 * fmin(dots, stream) + 2 * cycles / vector_rate + blocks * machine->task_seconds +
-           0.5 * fc_cost_traffic(part, machine);
-}
-
-/* [largest magnitude of each group][tiles][gemm's panels], the first two rounded to 64 bytes. */
-FC_INLINE int64_t largest_reals(const fc_part *part) { return round_up(part->problem.groups, 16); }
-FC_INLINE int64_t row_tile_reals(const fc_part *part) {
-    return split_all_tiles(part) * split_parts(part) * TILE_DWORDS;
-}
-FC_INLINE int64_t group_reals(const fc_part *part) {
-    return divide_up(part->group_out_ch, TILE_SIDE) * row_tile_reals(part);
-}
-static size_t packed_bytes(const fc_part *part) {
-    int64_t tiles = part->problem.groups * group_reals(part);
-    return (size_t)(largest_reals(part) + tiles + part->problem.out_ch * part->reduction) * sizeof(real);
-}
-
-/* Where one row's weights of a tile's pairs lie, from its first; where there is none, 0 of a lane that the mask leaves
- * out. */
-typedef struct pair_places {
-    int64_t even[TILE_PAIRS], odd[TILE_PAIRS];
-    lane_mask has_even, has_odd;
-    bool dense; /* one after the other, all there */
-} pair_places;
-
-/* Pairs [16 * tile, 16 * tile + 16) of a chunk of `channels` channels, in the order of split_shape.h. */
-static pair_places places_of(const fc_part *part, const int64_t *step, int64_t channels, int64_t tile) {
-    const fc_axis *axis = part->axis;
-    int64_t pairs = divide_up(channels, 2), evens = 0, odds = 0;
-    pair_places p;
-    for (int64_t k = 0; k < TILE_PAIRS; k++) {
-        int64_t pair = tile * TILE_PAIRS + k, tap = pair / pairs, c = pair % pairs * 2;
-        int64_t kw = tap % axis[2].kernel, kh = tap / axis[2].kernel % axis[1].kernel;
-        int64_t kd = tap / axis[2].kernel / axis[1].kernel;
-        bool even = tap < part->taps, odd = even && c + 1 < channels;
-        p.even[k] = even ? c * step[2] + kd * step[3] + kh * step[4] + kw * step[5] : 0;
-        p.odd[k] = odd ? p.even[k] + step[2] : 0;
-        evens |= (int64_t)even << k;
-        odds |= (int64_t)odd << k;
-    }
-    p.has_even = (lane_mask)evens;
-    p.has_odd = (lane_mask)odds;
-    p.dense = part->taps == 1 && step[2] == 1 && odds == (1 << TILE_PAIRS) - 1;
-    return p;
-}
-
-static vec gather(const real *from, const int64_t *at, lane_mask lanes) {
-    __m512i low = _mm512_loadu_si512(at), high = _mm512_loadu_si512(at + VL / 2);
-    __m256 first = _mm512_mask_i64gather_ps(_mm256_setzero_ps(), (__mmask8)lanes, low, from, sizeof(real));
-    __m256 second = _mm512_mask_i64gather_ps(_mm256_setzero_ps(), (__mmask8)(lanes >> VL / 2), high, from, sizeof(real));
-    return _mm512_insertf32x8(_mm512_castps256_ps512(first), second, 1);
-}
-
-/* One tile of 16 output channels, all of the reduction; `from` points at the first. Returns `seen` and what it saw. */
-static tile_magnitude pack_row_tile(const fc_part *part, const real *from, const int64_t *step, int64_t rows, real *to,
-                                    tile_magnitude seen) {
-    const __m512i evens = _mm512_setr_epi32(0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30);
-    const __m512i odds = _mm512_add_epi32(evens, _mm512_set1_epi32(1));
-    int parts = split_parts(part);
-    int64_t chunk = split_chunk_channels(part), in_ch = part->group_in_ch;
-    for (int64_t begin = 0; begin < in_ch; begin += chunk) {
-        int64_t channels = smaller(chunk, in_ch - begin), tiles = split_tiles(part, channels);
-        for (int64_t tile = 0; tile < tiles; tile++, to += parts * TILE_DWORDS) {
-            pair_places p = places_of(part, step, channels, tile);
-            for (int64_t row = 0; row < TILE_SIDE; row++) {
-                const real *weight = from + row * step[1] + begin * step[2];
-                vec even = v_zero(), odd = v_zero();
-                if (row < rows && p.dense) {
-                    vec low = v_load(weight + p.even[0]), high = v_load(weight + p.even[0] + VL);
-                    even = _mm512_permutex2var_ps(low, evens, high);
-                    odd = _mm512_permutex2var_ps(low, odds, high);
-                } else if (row < rows) {
-                    even = gather(weight, p.even, p.has_even);
-                    odd = gather(weight, p.odd, p.has_odd);
-                }
-                seen = tile_see(tile_see(seen, even), odd);
-                tile_split_pairs(even, odd, parts, to + row * TILE_PAIRS, TILE_DWORDS);
-            }
-        }
-    }
-    return seen;
-}
-
-static void pack(const fc_part *part, const fc_weight_view *weight, const fc_weight_view *pointwise, void *packed) {
-    (void)pointwise;
-    int64_t row_reals = row_tile_reals(part), out_ch = part->group_out_ch;
-    real *largest = packed, *tiles = largest + largest_reals(part);
-    memset(largest, 0, (size_t)largest_reals(part) * sizeof(real));
-    fc_gemm_pack(part, weight, part->axis, part->group_in_ch, tiles + part->problem.groups * group_reals(part));
-    for (int64_t g = 0; g < part->problem.groups; g++) {
-        const real *group = (const real *)weight->data + g * weight->stride[0];
-        tile_magnitude most = tile_no_magnitude();
-        for (int64_t row = 0; row < out_ch; row += TILE_SIDE, tiles += row_reals)
-            most = pack_row_tile(part, group + row * weight->stride[1], weight->stride, smaller(TILE_SIDE, out_ch - row),
-                                 tiles, most);
-        largest[g] = tile_largest(most);
-    }
+    return fmax(dots, stream) + 0.3 * fmin(dots, stream) + 2 * cycles / vector_rate + weights +
+           blocks * machine->task_seconds + 0.5 * fc_cost_traffic(part, machine);
 }
 
 /* Output channels of a task at most: their sums, of all of a block's pixels, are half a megabyte. */
 FC_INLINE int64_t split_rows_most(const fc_part *part) {
-    int64_t ranges = divide_up(part->group_out_ch, 512);
+    int64_t pixels = round_up(part->block[SPLIT_WIDTH] * part->block[SPLIT_HEIGHT], SPLIT_SUMS_STEP);
+    int64_t most = larger((128 << 10) / pixels, 512);
+    int64_t ranges = divide_up(part->group_out_ch, most);
     return round_up(divide_up(part->group_out_ch, ranges), SPLIT_ROWS);
 }
 
@@ -190,8 +110,14 @@ static int64_t partition(const fc_part *part, int threads, int64_t grid[4]) {
 
 /* Reals of each piece of scratch; the sums of all blocks are kept where the reduction has chunks. */
 typedef struct scratch_sizes {
-    int64_t columns, rows, plain, sums;
+    int64_t columns, rows, plain, sums, panel, weights, places;
 } scratch_sizes;
+
+/* Pixels whose columns are filled, and multiplied by all weights, at a time. */
+FC_INLINE int64_t split_unit(const fc_part *part) {
+    int64_t pixels = round_up(part->block[SPLIT_WIDTH] * part->block[SPLIT_HEIGHT], SPLIT_SUMS_STEP);
+    return part->block[SPLIT_AT_USE] ? pixels : SPLIT_UNIT;
+}
 
 static scratch_sizes scratch_sizes_of(const fc_part *part) {
     int64_t channels = smaller(part->block[SPLIT_CHUNK_CH], round_up(part->group_in_ch, 2)), parts = split_parts(part);
@@ -204,19 +130,24 @@ static scratch_sizes scratch_sizes_of(const fc_part *part) {
     } else {
         fc_row_shape shape = fc_row_shape_of(&part->axis[2], part->block[SPLIT_WIDTH]);
         int64_t slots = part->axis[0].kernel * split_row_slots(part, part->block[SPLIT_HEIGHT]).count;
-        s.columns *= SPLIT_UNIT;
+        s.columns *= split_unit(part);
         s.rows = slots * channels / 2 * parts * split_pitch(&shape) + VL;
         copied = (SPLIT_BATCH + 1) * shape.row_pitch + 2 * ROW_SLACK;
     }
     s.plain = round_up(larger(fallback, copied), VL);
     bool chunks = split_chunks(part) > 1;
     s.sums = chunks ? split_rows_most(part) * pixels : SPLIT_ROWS * SPLIT_SUMS_STEP;
+    s.panel = round_up(channels * part->taps * TILE_ROWS, VL);
+    if (part->block[SPLIT_AT_USE]) {
+        s.weights = SPLIT_ROWS / TILE_SIDE * split_chunk_tiles(part) * parts * TILE_DWORDS;
+        s.places = round_up(split_chunk_tiles(part) * (int64_t)(sizeof(pair_places) / sizeof(real)), VL);
+    }
     return s;
 }
 
 static size_t scratch_bytes(const fc_part *part) {
     scratch_sizes s = scratch_sizes_of(part);
-    return (size_t)(s.columns + s.rows + s.plain + s.sums) * sizeof(real);
+    return (size_t)(s.columns + s.rows + s.plain + s.sums + s.panel + s.weights + s.places) * sizeof(real);
 }
 
 static FC_COLD const char *rejects(const fc_part *part) {
@@ -231,10 +162,15 @@ static FC_COLD const char *rejects(const fc_part *part) {
     return NULL;
 }
 
-/* What a task works on. */
+/* What a task works on, and with. */
 typedef struct task_place {
     int64_t n, group, row_begin, row_end;
     split_block block;
+    split_weights weights;
+    split_scratch scratch;
+    real *panel; /* of weights, for the vectors */
+    real *split; /* weights split at use, and where they lie */
+    pair_places *places;
 } task_place;
 
 static task_place place_of(const fc_call *call, int64_t task) {
@@ -276,11 +212,19 @@ static split_lines lines_of_x(const fc_call *call, const task_place *t, int64_t 
     return split_lines_of(at, divide_up(pixels, VL), x->stride[1], channels);
 }
 
+/* A chunk: channels [begin, end), of `tiles` tiles of pairs; `a` its first tile of packed weights, `a_step` from there
+ * to the next rows', `largest` their magnitudes: NULL where they are split at use. `x`: the columns' magnitude. */
+typedef struct chunk_place {
+    int64_t begin, end, tiles, a_step;
+    const real *a, *largest;
+    float x;
+} chunk_place;
+
 /* The weights of two tiles of rows from `row` on. */
-static split_lines lines_of_weights(const fc_part *part, const task_place *t, const real *a, int64_t row,
-                                    int64_t tiles) {
-    int64_t rows = divide_up(smaller(SPLIT_ROWS, t->row_end - row), TILE_SIDE), step = row_tile_reals(part);
-    return split_lines_of(a + row / TILE_SIDE * step, tiles * split_parts(part) * TILE_DWORDS / VL, step, rows);
+static split_lines lines_of_weights(const fc_part *part, const task_place *t, const chunk_place *c, int64_t row) {
+    int64_t rows = divide_up(smaller(SPLIT_ROWS, t->row_end - row), TILE_SIDE);
+    const real *at = c->a + row / TILE_SIDE * c->a_step;
+    return split_lines_of(at, c->tiles * split_parts(part) * TILE_DWORDS / VL, c->a_step, rows);
 }
 
 /* Where a block of sums will be stored, along whichever of pixels and channels are dense. */
@@ -296,77 +240,53 @@ static split_lines lines_of_out(const fc_call *call, const task_place *t, int64_
     return split_lines_of(at, divide_up(offset + dense, VL), along_pixels ? out->stride[1] : out->stride[4], apart);
 }
 
-/* Pixels [pixel, stop) of a chunk by tiles: `a` points at the group's first tile of the chunk, `b` at the pixels'
- * columns. Rows of weights are outermost, so that each comes from L2 once. */
-static void run_tiles(const fc_call *call, const task_place *t, const real *a, const real *b, int64_t pixel,
-                      int64_t stop, int64_t begin, int64_t end, real *all_sums, split_ahead *ahead) {
+/* Pixels [pixel, stop) of 32 rows by tiles: `a` points at the rows' tiles, `step` apart, `b` at the pixels' columns. */
+static void run_tiles(const fc_call *call, const task_place *t, const chunk_place *c, split_operand a, const real *b,
+                      int64_t row, int64_t pixel, int64_t stop, split_ahead *ahead) {
     const fc_part *part = call->part;
     int parts = split_parts(part);
-    int64_t tiles = split_tiles(part, end - begin), row_step = row_tile_reals(part), calls = tiles * split_calls(parts);
-    int64_t pixel_reals = tiles * parts * TILE_DWORDS, panels = divide_up(stop - pixel, SPLIT_SUMS_STEP);
-    for (int64_t row = t->row_begin; row < t->row_end; row += SPLIT_ROWS) {
-        if (part->block[SPLIT_AHEAD]) {
-            int64_t next = row + SPLIT_ROWS < t->row_end ? row + SPLIT_ROWS : t->row_begin;
-            ahead->read = lines_of_weights(part, t, a, next, tiles);
-            ahead->reads = split_share(&ahead->read, panels * calls);
+    int64_t pixel_reals = c->tiles * parts * TILE_DWORDS, calls = c->tiles * split_calls(parts);
+    bool last_chunk = c->end == part->group_in_ch;
+    split_operand left = {a.at, a.step, a.at};
+    for (int64_t at = pixel; at < stop; at += SPLIT_SUMS_STEP) {
+        real *sums = sums_at(part, t, row, at, t->scratch.sums);
+        if (last_chunk) {
+            ahead->write = lines_of_out(call, t, row, at);
+            ahead->writes = split_share(&ahead->write, calls);
         }
-        for (int64_t at = pixel; at < stop; at += SPLIT_SUMS_STEP) {
-            real *sums = sums_at(part, t, row, at, all_sums);
-            if (end == part->group_in_ch) {
-                ahead->write = lines_of_out(call, t, row, at);
-                ahead->writes = split_share(&ahead->write, calls);
-            }
-            bool last = at + SPLIT_SUMS_STEP >= stop;
-            split_operand left = {a + row / TILE_SIDE * row_step, row_step, NULL};
-            split_operand right = {b + (at - pixel) / TILE_SIDE * pixel_reals, pixel_reals, NULL};
-            left.next = last ? left.at + SPLIT_ROWS / TILE_SIDE * row_step : left.at;
-            right.next = last ? b : right.at + SPLIT_SUMS_STEP / TILE_SIDE * pixel_reals;
-            split_sums block = {sums, SPLIT_SUMS_STEP, TILE_SIDE, TILE_SIDE * SPLIT_SUMS_STEP};
-            split_multiply(parts, t->row_end - row > TILE_SIDE, stop - at > TILE_SIDE, tiles, left, right, block,
-                           begin > 0, ahead);
-            if (end == part->group_in_ch)
-                finish(call, t, row, at, sums);
-        }
+        bool last = at + SPLIT_SUMS_STEP >= stop;
+        split_operand right = {b + (at - pixel) / TILE_SIDE * pixel_reals, pixel_reals, NULL};
+        if (last)
+            left.next = a.next;
+        right.next = last ? b : right.at + SPLIT_SUMS_STEP / TILE_SIDE * pixel_reals;
+        split_sums block = {sums, SPLIT_SUMS_STEP, TILE_SIDE, TILE_SIDE * SPLIT_SUMS_STEP};
+        split_multiply(parts, t->row_end - row > TILE_SIDE, stop - at > TILE_SIDE, c->tiles, left, right, block,
+                       c->begin > 0, ahead);
+        if (last_chunk)
+            finish(call, t, row, at, sums);
     }
 }
 
-/* A chunk, channels [begin, end). The tile state is this thread's, which may be the caller's, and is given back. */
-static void run_chunk(const fc_call *call, const task_place *t, const real *a, int64_t begin, int64_t end,
-                      const split_scratch *s) {
+/* Rows [first, row_end) by vectors, columns read again as gemm reads them. */
+static void run_vectors(const fc_call *call, const task_place *t, const chunk_place *c, int64_t first, int64_t row_end,
+                        int64_t begin, int64_t stop) {
     const fc_part *part = call->part;
-    int64_t pixel_reals = split_tiles(part, end - begin) * split_parts(part) * TILE_DWORDS;
-    int64_t blocks = divide_up(t->row_end - t->row_begin, SPLIT_ROWS) * divide_up(t->block.count, SPLIT_SUMS_STEP);
-    split_ahead ahead = {.read = lines_of_x(call, t, end)};
-    ahead.reads = split_share(&ahead.read, blocks * split_tiles(part, end - begin) * split_calls(split_parts(part)));
-    tile_configure();
-    for (int64_t pixel = 0; pixel < t->block.count; pixel += SPLIT_UNIT) {
-        int64_t stop = smaller(pixel + SPLIT_UNIT, t->block.count);
-        const real *b = s->columns;
-        if (part->block[SPLIT_LINE])
-            b += pixel / TILE_SIDE * pixel_reals;
-        else
-            split_gather(part, end - begin, &t->block, pixel, stop - pixel, s);
-        run_tiles(call, t, a, b, pixel, stop, begin, end, s->sums, &ahead);
-    }
-    tile_release();
-}
-
-/* The same by vectors, columns read again as gemm reads them: channels [begin, end). */
-static void run_vectors(const fc_call *call, const task_place *t, const real *weights, int64_t begin, int64_t end,
-                        const split_scratch *s) {
-    const fc_part *part = call->part;
-    int64_t k = begin * part->taps, depth = (end - begin) * part->taps, left;
-    for (int64_t pixel = 0; pixel < t->block.count; pixel += 2 * TILE_SIDE) {
-        int64_t count = smaller(SPLIT_SUMS_STEP, t->block.count - pixel), vecs = divide_up(count, VL);
-        fc_load_columns(call, t->n, t->group, t->block.first + pixel, count, k, k + depth, vecs * VL, s->plain);
-        for (int64_t row = t->row_begin; row < t->row_end; row += SPLIT_ROWS) {
-            real *sums = sums_at(part, t, row, pixel, s->sums);
-            for (int64_t r = row, rows; (left = smaller(t->row_end, row + SPLIT_ROWS) - r) > 0; r += rows) {
-                rows = fc_panel_rows(left);
-                fc_tile(rows, vecs, depth, weights + r * part->reduction + k * rows, s->plain,
-                        sums + (r - row) * SPLIT_SUMS_STEP, SPLIT_SUMS_STEP, begin > 0);
+    int64_t k = c->begin * part->taps, depth = (c->end - c->begin) * part->taps, rows;
+    const int64_t *step = t->weights.plain.stride;
+    const real *weights = (const real *)t->weights.plain.data + t->group * step[0] + c->begin * step[2];
+    for (int64_t pixel = begin; pixel < stop; pixel += SPLIT_SUMS_STEP) {
+        int64_t count = smaller(SPLIT_SUMS_STEP, stop - pixel), vecs = divide_up(count, VL);
+        fc_load_columns(call, t->n, t->group, t->block.first + pixel, count, k, k + depth, vecs * VL, t->scratch.plain);
+        for (int64_t row = first; row < row_end; row += SPLIT_ROWS) {
+            real *sums = sums_at(part, t, row, pixel, t->scratch.sums);
+            for (int64_t r = row; r < smaller(row_end, row + SPLIT_ROWS); r += rows) {
+                rows = fc_panel_rows(smaller(row_end, row + SPLIT_ROWS) - r);
+                fc_gemm_pack_rows(weights + r * step[1], step, rows, part->axis, c->end - c->begin, t->panel,
+                                  t->panel + rows * depth);
+                fc_tile(rows, vecs, depth, t->panel, t->scratch.plain, sums + (r - row) * SPLIT_SUMS_STEP,
+                        SPLIT_SUMS_STEP, c->begin > 0);
             }
-            if (end == part->group_in_ch)
+            if (c->end == part->group_in_ch)
                 finish(call, t, row, pixel, sums);
         }
     }
@@ -374,28 +294,96 @@ static void run_vectors(const fc_call *call, const task_place *t, const real *we
 
 static bool in_range(float value) { return value >= SPLIT_LEAST && value <= SPLIT_MOST; }
 
+/* Whether tiles can multiply values of these largest magnitudes. */
+static bool multiplies(float x, float w) {
+    if (x == 0 || w == 0)
+        return (x == 0 || in_range(x)) && (w == 0 || in_range(w));
+    return in_range(x) && in_range(w) && in_range(x * w);
+}
+
+/* The tiles of 32 rows, and the largest magnitude of their weights. */
+static split_operand weights_at(const fc_part *part, const task_place *t, const chunk_place *c, int64_t row,
+                                float *largest) {
+    if (c->a != NULL) {
+        int64_t next = row + SPLIT_ROWS < t->row_end ? row + SPLIT_ROWS : t->row_begin, step = c->a_step;
+        *largest = c->largest[row / SPLIT_ROWS];
+        return (split_operand){c->a + row / TILE_SIDE * step, step, c->a + next / TILE_SIDE * step};
+    }
+    const int64_t *s = t->weights.plain.stride;
+    const real *from = (const real *)t->weights.plain.data + t->group * s[0] + row * s[1] + c->begin * s[2];
+    int parts = split_parts(part);
+    int64_t rows = smaller(SPLIT_ROWS, t->row_end - row);
+    *largest = split_weight_tiles(from, s[1], rows, t->places, c->tiles, parts, t->split);
+    return (split_operand){t->split, c->tiles * parts * TILE_DWORDS, t->split};
+}
+
+/* A chunk: all rows by one unit of pixels after another. The tile state is this thread's, which may be the caller's,
+ * and is given back. */
+static void run_chunk(const fc_call *call, const task_place *t, const chunk_place *c) {
+    const fc_part *part = call->part;
+    int64_t calls = c->tiles * split_calls(split_parts(part)), unit = split_unit(part), count = t->block.count;
+    int64_t blocks = divide_up(t->row_end - t->row_begin, SPLIT_ROWS) * divide_up(count, SPLIT_SUMS_STEP);
+    split_ahead ahead = {.read = lines_of_x(call, t, c->end)};
+    ahead.reads = split_share(&ahead.read, blocks * calls);
+    for (int64_t tile = 0; part->block[SPLIT_AT_USE] && tile < c->tiles; tile++)
+        t->places[tile] = places_of(part, t->weights.plain.stride, c->end - c->begin, tile);
+    tile_configure();
+    for (int64_t pixel = 0; pixel < count; pixel += unit) {
+        int64_t stop = smaller(pixel + unit, count), panels = divide_up(stop - pixel, SPLIT_SUMS_STEP);
+        if (!multiplies(c->x, 0)) {
+            run_vectors(call, t, c, t->row_begin, t->row_end, pixel, stop);
+            continue;
+        }
+        const real *b = t->scratch.columns;
+        if (part->block[SPLIT_LINE])
+            b += pixel / TILE_SIDE * c->tiles * split_parts(part) * TILE_DWORDS;
+        else
+            split_gather(part, c->end - c->begin, &t->block, pixel, stop - pixel, &t->scratch);
+        for (int64_t row = t->row_begin; row < t->row_end; row += SPLIT_ROWS) {
+            float w;
+            split_operand a = weights_at(part, t, c, row, &w);
+            if (part->block[SPLIT_AHEAD]) {
+                int64_t next = row + SPLIT_ROWS < t->row_end ? row + SPLIT_ROWS : t->row_begin;
+                ahead.read = lines_of_weights(part, t, c, next);
+                ahead.reads = split_share(&ahead.read, panels * calls);
+            }
+            if (multiplies(c->x, w))
+                run_tiles(call, t, c, a, b, row, pixel, stop, &ahead);
+            else
+                run_vectors(call, t, c, row, smaller(t->row_end, row + SPLIT_ROWS), pixel, stop);
+        }
+    }
+    tile_release();
+}
+
 static void run(const fc_call *call, int64_t task, void *scratch) {
     const fc_part *part = call->part;
     task_place t = place_of(call, task);
     scratch_sizes sizes = scratch_sizes_of(part);
-    split_scratch s = {.columns = scratch};
-    s.rows = s.columns + sizes.columns;
-    s.plain = s.rows + sizes.rows;
-    s.sums = s.plain + sizes.plain;
-    const real *largest = call->packed, *tiled = largest + largest_reals(part);
-    const real *plain = tiled + part->problem.groups * group_reals(part);
-    const real *a = tiled + t.group * group_reals(part);
-    const real *weights = plain + t.group * part->group_out_ch * part->reduction;
-    float w = largest[t.group];
+    split_scratch *s = &t.scratch;
+    s->columns = scratch;
+    s->rows = s->columns + sizes.columns;
+    s->plain = s->rows + sizes.rows;
+    s->sums = s->plain + sizes.plain;
+    t.panel = s->sums + sizes.sums;
+    t.split = t.panel + sizes.panel;
+    t.places = (pair_places *)(void *)(t.split + sizes.weights);
+    t.weights = split_weights_of(part, call->packed);
     int64_t chunk = part->block[SPLIT_CHUNK_CH];
-    for (int64_t c = 0; c < part->group_in_ch; c += chunk) {
-        int64_t end = smaller(c + chunk, part->group_in_ch), tiles = split_tiles(part, end - c);
-        float x = in_range(w) ? split_load(call, t.n, t.group, &t.block, c, end, &s) : INFINITY;
-        if (x == 0 || (in_range(x) && in_range(x * w)))
-            run_chunk(call, &t, a, c, end, &s);
-        else
-            run_vectors(call, &t, weights, c, end, &s);
-        a += tiles * split_parts(part) * TILE_DWORDS;
+    chunk_place c = {.a_step = row_tile_reals(part)};
+    if (t.weights.tiles != NULL) {
+        c.a = t.weights.tiles + t.group * group_reals(part);
+        c.largest = t.weights.largest + t.group * split_chunks(part) * split_row_pairs(part);
+    }
+    for (; c.begin < part->group_in_ch; c.begin += chunk) {
+        c.end = smaller(c.begin + chunk, part->group_in_ch);
+        c.tiles = split_tiles(part, c.end - c.begin);
+        c.x = split_load(call, t.n, t.group, &t.block, c.begin, c.end, s);
+        run_chunk(call, &t, &c);
+        if (c.a != NULL) {
+            c.a += c.tiles * split_parts(part) * TILE_DWORDS;
+            c.largest += split_row_pairs(part);
+        }
     }
 }
 

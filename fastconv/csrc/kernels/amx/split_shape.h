@@ -11,13 +11,15 @@
 #include "kernels/common/integers.h"
 #include "kernels/common/padded_rows.h"
 
-enum { SPLIT_CHUNK_CH = 0, SPLIT_LINE = 1, SPLIT_HEIGHT = 2, SPLIT_WIDTH = 3, SPLIT_AHEAD = 4 }; /* of part->block */
+enum { SPLIT_CHUNK_CH = 0, SPLIT_LINE = 1, SPLIT_HEIGHT = 2, SPLIT_WIDTH = 3, SPLIT_AHEAD = 4,
+       SPLIT_AT_USE = 5 }; /* of part->block */
 enum {
     SPLIT_CHUNK_MOST = 320, /* products of one output in a chunk: 60 KB of columns for 32 pixels */
     SPLIT_PIXELS = 256,     /* of a block: for a line eight times that, half a megabyte of L2 */
     SPLIT_ROWS = 2 * TILE_SIDE, /* output channels of one block of tiles */
     SPLIT_SUMS_STEP = 2 * TILE_SIDE, /* its pixels: reals from one row of its sums to the next */
     SPLIT_UNIT = 2 * SPLIT_SUMS_STEP, /* pixels that one pass over the weights multiplies */
+    SPLIT_AT_USE_BLOCKS = 2, /* of pixels at most that split weights again rather than have them packed */
 };
 
 FC_INLINE int split_parts(const fc_part *part) {
@@ -62,12 +64,25 @@ FC_INLINE bool split_is_line(const fc_part *part) {
     return true;
 }
 
+/* One block of pixels: `count` of them from `first` on, in the order of the part's pixels. */
+typedef struct split_block {
+    int64_t first, count;
+    int64_t depth, row, rows, column, columns; /* not for a line */
+} split_block;
+
+FC_INLINE int64_t split_blocks(const fc_part *part) {
+    int64_t width = part->block[SPLIT_LINE] ? part->out_pixels : part->axis[2].out;
+    int64_t across = divide_up(width, part->block[SPLIT_WIDTH]);
+    if (part->block[SPLIT_LINE])
+        return across;
+    return part->axis[0].out * divide_up(part->axis[1].out, part->block[SPLIT_HEIGHT]) * across;
+}
+
 /* Blocks are whole rows of one plane, or a piece of one row; never chosen by the machine or by the threads, because a
  * value that the tiles cannot multiply sends its block another way. The machine says only whether L2 keeps the weights,
  * or they are asked for ahead. */
 static void split_prepare(fc_part *part, const fc_machine *machine) {
     int64_t *block = part->block;
-    block[SPLIT_AHEAD] = machine != NULL && split_weight_bytes(part) > (double)machine->l2_bytes;
     block[SPLIT_CHUNK_CH] = split_chunk_channels(part);
     block[SPLIT_LINE] = split_is_line(part);
     int64_t width = block[SPLIT_LINE] ? part->out_pixels : part->axis[2].out;
@@ -81,20 +96,9 @@ static void split_prepare(fc_part *part, const fc_machine *machine) {
         block[SPLIT_WIDTH] = larger(width, 1);
         block[SPLIT_HEIGHT] = larger(divide_up(height, larger(divide_up(height, rows), 1)), 1);
     }
-}
-
-/* One block of pixels: `count` of them from `first` on, in the order of the part's pixels. */
-typedef struct split_block {
-    int64_t first, count;
-    int64_t depth, row, rows, column, columns; /* not for a line */
-} split_block;
-
-FC_INLINE int64_t split_blocks(const fc_part *part) {
-    int64_t width = part->block[SPLIT_LINE] ? part->out_pixels : part->axis[2].out;
-    int64_t across = divide_up(width, part->block[SPLIT_WIDTH]);
-    if (part->block[SPLIT_LINE])
-        return across;
-    return part->axis[0].out * divide_up(part->axis[1].out, part->block[SPLIT_HEIGHT]) * across;
+    bool streams = machine != NULL && split_weight_bytes(part) > (double)machine->l2_bytes;
+    block[SPLIT_AT_USE] = part->problem.pack_per_call && split_blocks(part) <= SPLIT_AT_USE_BLOCKS;
+    block[SPLIT_AHEAD] = streams && !block[SPLIT_AT_USE];
 }
 
 FC_INLINE split_block split_block_at(const fc_part *part, int64_t index) {

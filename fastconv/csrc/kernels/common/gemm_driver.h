@@ -105,34 +105,49 @@ static __attribute__((unused)) void fc_pack_panel(const real *from, int64_t from
     }
 }
 
+/* Whether one output channel's weights, of strides `s`, lie in the order of the reduction. */
+FC_INLINE bool fc_weight_row_is_dense(const int64_t *s, const fc_axis axis[FC_MAX_SPATIAL], int64_t in_ch) {
+    int64_t width = axis[2].kernel, plane = axis[1].kernel * width;
+    return (width == 1 || s[5] == 1) && (axis[1].kernel == 1 || s[4] == width) &&
+           (axis[0].kernel == 1 || s[3] == plane) && (in_ch == 1 || s[2] == axis[0].kernel * plane);
+}
+
+/* One panel, [k][row]: `from` points at its first output channel, of strides `s`; `in_ch` input channels of it. Nothing
+ * from `end` on is written. */
+static __attribute__((unused)) void fc_gemm_pack_rows(const real *from, const int64_t *s, int64_t rows,
+                                                      const fc_axis axis[FC_MAX_SPATIAL], int64_t in_ch, real *to,
+                                                      const real *end) {
+    int64_t width = axis[2].kernel, taps = axis[0].kernel * axis[1].kernel * width;
+    bool dense = fc_weight_row_is_dense(s, axis, in_ch);
+    if (dense && (TILE_ROWS <= VL || rows <= VL)) { /* the first known to the compiler, which drops the other way */
+        fc_pack_panel(from, s[1], rows, in_ch * taps, to, end);
+        return;
+    }
+    if (dense) {
+        fc_transpose_sums(from, s[1], rows, in_ch * taps, to, rows);
+        return;
+    }
+    for (int64_t c = 0; c < in_ch; c++)
+        for (int64_t kd = 0; kd < axis[0].kernel; kd++)
+            for (int64_t kh = 0; kh < axis[1].kernel; kh++)
+                for (int64_t kw = 0; kw < width; kw++, to += rows) {
+                    const real *step = from + c * s[2] + kd * s[3] + kh * s[4] + kw * s[5];
+                    for (int64_t r = 0; r < rows; r++)
+                        to[r] = step[r * s[1]];
+                }
+}
+
 /* [group][panel of rows][k][row]: panel widths sum up to the channel, so channel * reduction is its place. */
 static __attribute__((unused)) void fc_gemm_pack(const fc_part *part, const fc_weight_view *weight,
                                                  const fc_axis axis[FC_MAX_SPATIAL], int64_t in_ch, real *to) {
     const int64_t *s = weight->stride;
-    int64_t width = axis[2].kernel, plane = axis[1].kernel * width, taps = axis[0].kernel * plane;
-    bool dense = (width == 1 || s[5] == 1) && (axis[1].kernel == 1 || s[4] == width) &&
-                 (axis[0].kernel == 1 || s[3] == plane) && (in_ch == 1 || s[2] == taps);
-    const real *end = to + part->problem.groups * part->group_out_ch * in_ch * taps;
+    int64_t depth = in_ch * axis[0].kernel * axis[1].kernel * axis[2].kernel;
+    const real *end = to + part->problem.groups * part->group_out_ch * depth;
     for (int64_t g = 0; g < part->problem.groups; g++)
         for (int64_t row = 0, rows; row < part->group_out_ch; row += rows) {
             rows = fc_panel_rows(part->group_out_ch - row);
-            const real *from = (const real *)weight->data + g * s[0] + row * s[1];
-            if (dense) {
-                if (rows <= VL)
-                    fc_pack_panel(from, s[1], rows, in_ch * taps, to, end);
-                else
-                    fc_transpose_sums(from, s[1], rows, in_ch * taps, to, rows);
-                to += rows * in_ch * taps;
-                continue;
-            }
-            for (int64_t c = 0; c < in_ch; c++)
-                for (int64_t kd = 0; kd < axis[0].kernel; kd++)
-                    for (int64_t kh = 0; kh < axis[1].kernel; kh++)
-                        for (int64_t kw = 0; kw < width; kw++, to += rows) {
-                            const real *step = from + c * s[2] + kd * s[3] + kh * s[4] + kw * s[5];
-                            for (int64_t r = 0; r < rows; r++)
-                                to[r] = step[r * s[1]];
-                        }
+            fc_gemm_pack_rows((const real *)weight->data + g * s[0] + row * s[1], s, rows, axis, in_ch, to, end);
+            to += rows * depth;
         }
 }
 

@@ -172,13 +172,20 @@ static double tile_overhead(const fc_part *part, double tiles, double chunks) {
     return tiles * chunks * (TILE_CYCLES + runs * RUN_CYCLES);
 }
 
+static size_t packed_bytes(const fc_part *part) {
+    return (size_t)(part->problem.groups * round_up(part->group_out_ch, VL) * part->reduction) * sizeof(real);
+}
+
 /* x and out, and the lines that groups of channels which end no vector leave to their stores to find: groups come to a
  * pixel one after the other, when L2 may have lost it. */
 static double traffic_seconds(const fc_part *part, const fc_machine *machine) {
     bool ragged = part->group_out_ch % VL != 0 && part->problem.groups > 1;
     double visits = ragged && part->problem.out_channels_last ? (double)(part->out_pixels * part->problem.groups) : 0;
     double missed = visits * fc_cost_beyond_l2(part, machine) * LINE_BYTES_MISSED / machine->l3_rate;
-    return fc_cost_traffic(part, machine) + missed;
+    double weights = (double)packed_bytes(part); /* which L2 does not keep from one call to the next; of one call: cost.c */
+    bool streams = !part->problem.pack_per_call && weights > (double)machine->l2_bytes / 2;
+    double stream = streams ? weights / machine->l3_rate : 0;
+    return fc_cost_traffic(part, machine) + missed + stream;
 }
 
 static FC_COLD double seconds(const fc_part *part, const fc_machine *machine) {
@@ -199,10 +206,6 @@ static FC_COLD double seconds(const fc_part *part, const fc_machine *machine) {
     double store = pixels * (double)vectors * (2.8 * chunks + (part->problem.out_channels_last ? 0 : 4.7));
     double cycles = groups * (tile + tile_overhead(part, tiles, chunks) + window_cycles(part, machine) + store + turn);
     return cycles / (machine->vector_fma_rate[FC_PASTE(FC_ISA_, FC_ISA)] / 2) + traffic_seconds(part, machine);
-}
-
-static size_t packed_bytes(const fc_part *part) {
-    return (size_t)(part->problem.groups * round_up(part->group_out_ch, VL) * part->reduction) * sizeof(real);
 }
 
 static void pack(const fc_part *part, const fc_weight_view *weight, const fc_weight_view *pointwise,
