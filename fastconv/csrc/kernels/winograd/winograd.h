@@ -34,17 +34,16 @@ static void prepare(fc_part *part, const fc_machine *machine) {
 }
 
 /* Cycles per vector of one product: its share of the transforms, and of making transformed weights. */
-#define INPUT_CYCLES (OUT_TILE == 2 && TAPS == 3 ? 14.5 : 11.5)
+#define INPUT_CYCLES (TAPS == 2 ? 20.0 : OUT_TILE == 2 ? 14.5 : 11.5)
 #define OUTPUT_CYCLES 8.5
 #define WEIGHT_CYCLES 6.5
 /* Of a row of tiles that fills no vector: copies of its pixels, its padding, and a vector all the same; of finding
  * where its window rows lie for a slice. Of VL pixels of VL channels turned around into the stage, most of which L1 does
  * not hold; of a pixel copied to it, and of one stored apart from the next. */
-#define LINE_PIXELS 16 /* so far apart or farther, each is a line of its own */
 #define ROW_CYCLES 80.0
 #define RESOLVE_CYCLES 190.0
 #define SQUARE_CYCLES (0.9 * VL * VL)
-#define STAGE_CYCLES(step) ((step) == 2 || (step) == 4 ? 0.35 : (step) < LINE_PIXELS ? 1.05 : 2.5)
+#define STAGE_CYCLES(step) ((step) == 2 || (step) == 4 ? 0.35 : 1.05)
 #define SCATTER_CYCLES 2.5
 /* Of a task besides: its shape, its panels, the first misses; much of groups of a few channels. */
 #define TASK_CYCLES 1000.0
@@ -78,8 +77,7 @@ static double input_cycles(const fc_part *part, const shape *s) {
     cycles += segments * RESOLVE_CYCLES / (double)s->channels;
     if (part->problem.x_channels_last && part->problem.in_ch > 1) {
         int64_t squares = s->h.window * divide_up(s->w.tiles * s->w.step + 2, VL);
-        double apart = s->w.lattice < LINE_PIXELS ? 1 : 1.7;
-        cycles += segments * (double)squares * SQUARE_CYCLES * apart / (double)smaller(s->channels, VL);
+        cycles += segments * (double)squares * SQUARE_CYCLES / (double)smaller(s->channels, VL);
     } else if (s->w.lattice > 1)
         cycles += pixels * (double)s->h.window * STAGE_CYCLES(s->w.lattice);
     return cycles;
