@@ -159,7 +159,8 @@ static bool is_padded(const fc_part *part) {
     return padded;
 }
 
-static FC_COLD double seconds(const fc_part *part, const fc_machine *machine) {
+/* But for weights that come from afar. */
+static FC_COLD double near_seconds(const fc_part *part, const fc_machine *machine) {
     bool last = part->problem.x_channels_last;
     double lines = sizeof(vec) < 64 ? 1.1 : 1.02; /* short vectors load more often, from other lines each time */
     double unpacked = reads_unpacked(part) ? lines : 1;
@@ -193,6 +194,13 @@ static FC_COLD double seconds(const fc_part *part, const fc_machine *machine) {
     bool strided = part->axis[2].stride > 1;
     double setup = vectors > 0 ? (15.0 + (strided ? 33.0 : 17.0) / (double)part->group_in_ch + padded) * runs / vectors : 0;
     return unpacked * fc_gemm_seconds(part, machine, 1, part->out_pixels, setup + (dense ? 5.8 : last ? 1.6 * VL : 0.95 * VL));
+}
+
+static FC_COLD double seconds(const fc_part *part, const fc_machine *machine) {
+    double bytes = (double)part->problem.out_ch * (double)part->reduction * sizeof(real);
+    /* Weights read where they lie are a stream for each output channel, more than the hardware follows. */
+    bool waits = reads_unpacked(part) && bytes > (double)machine->l2_bytes / 2;
+    return near_seconds(part, machine) + (waits ? 2 * bytes / machine->l3_rate : 0);
 }
 
 static int64_t partition(const fc_part *part, int threads, int64_t grid[4]) {
