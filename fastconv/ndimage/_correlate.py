@@ -262,11 +262,6 @@ def _even(x: np.ndarray) -> bool:
     whole blocks, so that no output is then small beside it but by cancellation.
     """
     band = max(_BAND_SAMPLES * len(x) // x.size // 16, 1) * 16  # rows, so that passes hit the cache
-    largest = 0.0
-    for part in (x[i : i + band] for i in range(0, len(x), band)):
-        largest = max(largest, float(part.max()), -float(part.min()))
-        if not math.isfinite(largest):
-            return False
     for step in (8, 1):  # two samples a block and axis say so nearly always
         least = math.inf
         for part in (x[i : i + band] for i in range(0, len(x), band)):
@@ -274,9 +269,14 @@ def _even(x: np.ndarray) -> bool:
             for axis, n in enumerate(most.shape):
                 most = np.maximum.reduceat(most, np.arange(0, n, 16 // step), axis=axis)
             least = min(least, float(most.min()))
-        if least * 1024 >= largest:
+        if math.isfinite(least) and _all_within(x, 1024 * least):
             return True
     return False
+
+
+def _all_within(x: np.ndarray, limit: float) -> bool:
+    inside = _core.within(x, limit) if x.dtype.isnative else None
+    return bool((np.abs(x) <= limit).all()) if inside is None else inside
 
 
 @lru_cache(maxsize=64)
