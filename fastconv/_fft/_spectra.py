@@ -64,8 +64,7 @@ class _Way:
         """Tiles of a task that are transformed at once."""
         return math.prod(last - first for first, last in task)
 
-    def transform(self, weights: Any, tiles: np.ndarray, begin: int, end: int) -> Results:
-        raise NotImplementedError
+    transform: Callable[..., Results]  # of tiles that were cut, where `results` is this one
 
     def results(
         self, plan: Any, x: np.ndarray, weights: Any, task: Task, begin: int, end: int
