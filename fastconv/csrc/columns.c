@@ -6,19 +6,7 @@
 #include "threads.h"
 #include "workspace.h"
 
-FC_DECLARE_ROWS(fc_columns_kernel, fc_columns_kernel)
-
-static const struct {
-    fc_isa isa;
-    const fc_columns_kernel *kernels[FC_DTYPE_COUNT];
-} rows[] = {FC_TAKE_ROWS(fc_columns_kernel)};
-
-static const fc_columns_kernel *choose_kernel(fc_dtype dtype) {
-    for (size_t row = 0; row < sizeof rows / sizeof *rows; row++)
-        if (rows[row].isa <= fc_cpu_isa_allowed())
-            return rows[row].kernels[dtype];
-    return NULL;
-}
+FC_DEFINE_CHOICE(fc_columns_kernel)
 
 fc_status fc_columns_run(const fc_columns *c, const void *x, const void *weights, void *out) {
     if (c->dtype != FC_F32 && c->dtype != FC_F64)

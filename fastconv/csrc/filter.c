@@ -9,19 +9,7 @@
 #include "threads.h"
 #include "workspace.h"
 
-FC_DECLARE_ROWS(fc_filter_kernel, fc_filter_kernel)
-
-static const struct {
-    fc_isa isa;
-    const fc_filter_kernel *kernels[FC_DTYPE_COUNT];
-} rows[] = {FC_TAKE_ROWS(fc_filter_kernel)};
-
-static const fc_filter_kernel *choose_kernel(fc_dtype dtype) {
-    for (size_t row = 0; row < sizeof rows / sizeof *rows; row++)
-        if (rows[row].isa <= fc_cpu_isa_allowed())
-            return rows[row].kernels[dtype];
-    return NULL;
-}
+FC_DEFINE_CHOICE(fc_filter_kernel)
 
 static int64_t taps_of(const fc_filter_stage *stage) {
     return stage->weights ? stage->kernel[0] * stage->kernel[1] * stage->kernel[2] : 0;

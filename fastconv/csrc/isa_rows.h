@@ -35,4 +35,18 @@
     FC_IF_AVX2(FC_TAKE_ROW(record, avx2)) \
     FC_IF_SCALAR(FC_TAKE_ROW(record, scalar))
 
+/* choose_kernel(dtype): the record for the widest instruction set allowed here, NULL where the build has none. */
+#define FC_DEFINE_CHOICE(record)                                                  \
+    FC_DECLARE_ROWS(record, record)                                               \
+    static const struct {                                                         \
+        fc_isa isa;                                                               \
+        const record *kernels[FC_DTYPE_COUNT];                                    \
+    } rows[] = {FC_TAKE_ROWS(record)};                                            \
+    static const record *choose_kernel(fc_dtype dtype) {                          \
+        for (size_t row = 0; row < sizeof rows / sizeof *rows; row++)             \
+            if (rows[row].isa <= fc_cpu_isa_allowed())                            \
+                return rows[row].kernels[dtype];                                  \
+        return NULL;                                                              \
+    }
+
 #endif

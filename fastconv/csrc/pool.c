@@ -8,19 +8,7 @@
 
 static const char *const axis_names[FC_MAX_SPATIAL] = {"depth", "height", "width"};
 
-FC_DECLARE_ROWS(fc_pool_kernel, fc_pool_kernel)
-
-static const struct {
-    fc_isa isa;
-    const fc_pool_kernel *kernels[FC_DTYPE_COUNT];
-} rows[] = {FC_TAKE_ROWS(fc_pool_kernel)};
-
-static const fc_pool_kernel *choose_kernel(fc_dtype dtype) {
-    for (size_t row = 0; row < sizeof rows / sizeof *rows; row++)
-        if (rows[row].isa <= fc_cpu_isa_allowed())
-            return rows[row].kernels[dtype];
-    return NULL;
-}
+FC_DEFINE_CHOICE(fc_pool_kernel)
 
 fc_pool fc_pool_default(fc_dtype dtype, fc_pool_kind kind) {
     fc_pool pool = {.dtype = dtype, .kind = kind, .batch = 1, .channels = 1, .count_padding = true};

@@ -15,15 +15,10 @@
 #include "isa_rows.h"
 #include "workspace.h"
 
-FC_DECLARE_ROWS(fc_rate_kernel, fc_rate_kernel)
+FC_DEFINE_CHOICE(fc_rate_kernel)
 #if FC_HAVE_AMX
 extern const fc_rate_kernel fc_tile_rate_kernel_f32_amx;
 #endif
-
-static const struct {
-    fc_isa isa;
-    const fc_rate_kernel *kernels[FC_DTYPE_COUNT];
-} rows[] = {FC_TAKE_ROWS(fc_rate_kernel)};
 
 /* The best of several draws counts: a bound is what the core can do, not what its neighbours leave it. */
 typedef struct effort {
@@ -33,13 +28,6 @@ typedef struct effort {
 static const effort AT_LEISURE = {5, 1e-3}, BRIEFLY = {4, 40e-6}, ONE_PASS = {3, 0};
 
 enum { PAGE = 4096, LINE = 64, MOST_BYTES = 512 << 20, FLUSHED_BYTES = 256 << 10 };
-
-static const fc_rate_kernel *choose_kernel(fc_dtype dtype) {
-    for (size_t row = 0; row < sizeof rows / sizeof *rows; row++)
-        if (rows[row].isa <= fc_cpu_isa_allowed())
-            return rows[row].kernels[dtype];
-    return NULL;
-}
 
 static double now(void) {
     struct timespec time;
