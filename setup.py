@@ -113,9 +113,16 @@ ISAS = (
 )
 
 
-def small(isa, dtype):
-    """Whether kernels are compiled for size more than for speed."""
-    return (dtype not in WIDE_DTYPES or isa.name == "scalar") and not DEBUG and not SANITIZE
+def size_flags(isa, dtype, isas):
+    """Flags of kernels compiled for size more than for speed."""
+    if DEBUG or SANITIZE:
+        return ()
+    if isa.name == "scalar" and len(isas) > 1:
+        # For CPUs of another age: a third smaller and a tenth slower than with -O2.
+        return ("-Os",)
+    # A seventh smaller. It cost float32's Winograd a tenth of its speed, others less; the narrow
+    # dtypes wait for their conversions more than for that.
+    return () if dtype in WIDE_DTYPES else ("-O2",)
 
 
 def words(name):
@@ -315,10 +322,7 @@ class BuildExt(build_ext):
                     *common_flags(),
                     *c_flags(),
                     *isa.flags,
-                    # A seventh smaller. It cost float32's Winograd a tenth of its speed, others
-                    # less; the narrow dtypes wait for their conversions more than for that, and
-                    # the scalar set is for CPUs of another age.
-                    *(("-O2",) if small(isa, dtype) else ()),
+                    *size_flags(isa, dtype, isas),
                 ],
                 macros=[("FC_ISA", isa.name), ("FC_DTYPE", dtype)],
                 label=f"{isa.name} {dtype}",
