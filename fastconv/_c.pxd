@@ -118,7 +118,7 @@ cdef extern from "fastconv.h" nogil:
     fc_status fc_plan_candidate(const fc_plan *plan, int index, fc_candidate *candidate)
     fc_cost fc_plan_cost(const fc_plan *plan)
     fc_status fc_weights_pack(const fc_plan *plan, const fc_weight_view *weight,
-                              const fc_weight_view *pointwise, fc_weights **weights)
+                              const fc_weight_view *pointwise, int threads, fc_weights **weights)
     bint fc_weights_match(const fc_weights *weights, const fc_plan *plan)
     size_t fc_weights_bytes(const fc_weights *weights)
     void fc_weights_free(fc_weights *weights)

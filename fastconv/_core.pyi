@@ -64,7 +64,12 @@ class Plan:
     def candidates(self) -> list[tuple[str, str, float, str | None]]: ...
     def costs(self) -> dict[str, float]: ...
     def pack(
-        self, weight: np.ndarray, pointwise: np.ndarray | None = None, *, flip: bool = False
+        self,
+        weight: np.ndarray,
+        pointwise: np.ndarray | None = None,
+        *,
+        flip: bool = False,
+        threads: int = 0,
     ) -> Weights: ...
     def accepts(self, weights: Any) -> bool: ...
     def run(

@@ -163,8 +163,9 @@ cdef class Plan:
         """Where the estimated seconds go: what they are spent on, and how many."""
         return fc_plan_cost(self.plan)  # a dict of its members
 
-    def pack(self, weight, pointwise=None, *, bint flip=False):
-        """Weights in the form this plan's kernel reads."""
+    def pack(self, weight, pointwise=None, *, bint flip=False, int threads=0):
+        """Weights in the form this plan's kernel reads. threads: as for run; 0 for at most what
+        `num_threads` allows here."""
         cdef Weights packed = Weights.__new__(Weights)
         cdef _View view = _View(), second_view = _View()
         cdef fc_weight_view first, second
@@ -178,8 +179,10 @@ cdef class Plan:
             second_view.hold(pointwise, False, "pointwise_weight")
             second = second_view.weight(1, False, False)
             second_pointer = &second
+        if threads == 0:
+            threads = -<int> threads_here.get()
         with nogil:
-            status = fc_weights_pack(self.plan, &first, second_pointer, &packed.weights)
+            status = fc_weights_pack(self.plan, &first, second_pointer, threads, &packed.weights)
         check(status)
         if self.problem.pack_per_call:
             packed.source = view
@@ -258,7 +261,7 @@ cdef class Plan:
         taps.data = <char *> w.buf + (w.shape[0] - 1) * w.strides[0]
         taps.stride[5] = -(w.strides[0] // w.itemsize)
         with nogil:
-            status = fc_weights_pack(self.plan, &taps, NULL, &packed)
+            status = fc_weights_pack(self.plan, &taps, NULL, threads, &packed)
             if status == FC_OK:
                 status = fc_plan_run(self.plan, packed, &tensors, threads)
             fc_weights_free(packed)

@@ -12,7 +12,7 @@
  *     fc_plan *plan;
  *     fc_status status = fc_plan_create(&problem, "auto", &plan);
  *     fc_weights *weights;
- *     status = fc_weights_pack(plan, weight, &weights);
+ *     status = fc_weights_pack(plan, &weight, NULL, 0, &weights);
  *     fc_tensors tensors = { .x = x, .out = out };
  *     status = fc_plan_run(plan, weights, &tensors, 0);
  *     fc_weights_free(weights);
@@ -194,9 +194,9 @@ FC_API fc_status fc_plan_candidate(const fc_plan *plan, int index, fc_candidate 
 FC_API fc_cost fc_plan_cost(const fc_plan *plan);
 
 /* The packed form depends on the weights' shape, groups, stride and the kernel, not on the sizes of x:
- * weights packed for one plan serve every plan for which fc_weights_match says yes. */
+ * weights packed for one plan serve every plan for which fc_weights_match says yes. threads: as for fc_plan_run. */
 FC_API fc_status fc_weights_pack(const fc_plan *plan, const fc_weight_view *weight,
-                                 const fc_weight_view *pointwise, fc_weights **weights);
+                                 const fc_weight_view *pointwise, int threads, fc_weights **weights);
 FC_API bool fc_weights_match(const fc_weights *weights, const fc_plan *plan);
 FC_API size_t fc_weights_bytes(const fc_weights *weights);
 FC_API void fc_weights_free(fc_weights *weights);

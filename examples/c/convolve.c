@@ -29,7 +29,7 @@ int main(void) {
     /* group, out channel, in channel, depth, height, width: elements, not bytes */
     fc_weight_view view = {.data = kernel, .stride = {9, 9, 9, 9, 3, 1}};
     fc_weights *weights;
-    if (fc_weights_pack(plan, &view, NULL, &weights) != FC_OK)
+    if (fc_weights_pack(plan, &view, NULL, 0, &weights) != FC_OK)
         return fail("weights");
 
     /* batch, channel, depth, height, width */

@@ -36,8 +36,10 @@ typedef struct fc_kernel {
     void (*prepare)(fc_part *part, const fc_machine *machine);
     /* Size and content of the packed weights: functions of channels, groups, taps, strides and dilations. */
     size_t (*packed_bytes)(const fc_part *part);
+    /* Units of weights that can be packed apart, as panels of output channels; NULL: all are one. */
+    int64_t (*pack_units)(const fc_part *part);
     void (*pack)(const fc_part *part, const fc_weight_view *weight, const fc_weight_view *pointwise,
-                 void *packed);
+                 void *packed, int64_t begin, int64_t end); /* units [begin, end) */
     /* Cuts the part into independent tasks for `threads` workers: fills grid, returns their number. */
     int64_t (*partition)(const fc_part *part, int threads, int64_t grid[4]);
     size_t (*scratch_bytes)(const fc_part *part); /* per worker, given 64-byte aligned to run */

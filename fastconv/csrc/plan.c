@@ -109,8 +109,35 @@ fc_status fc_plan_candidate(const fc_plan *plan, int index, fc_candidate *candid
     return FC_OK;
 }
 
-fc_status fc_weights_pack(const fc_plan *plan, const fc_weight_view *weight,
-                          const fc_weight_view *pointwise, fc_weights **out) {
+/* Packing a weight takes about as long as this many flops of a convolution. */
+static const double PACK_FLOPS = 64;
+
+typedef struct packing {
+    const fc_part *part;
+    const fc_weight_view *weight, *pointwise;
+    void *packed;
+    int64_t units, at_once;
+} packing;
+
+static void pack_task(void *context, int64_t task, int64_t before, void *scratch) {
+    (void)before, (void)scratch;
+    const packing *p = context;
+    int64_t begin = task * p->at_once, end = begin + p->at_once;
+    p->part->kernel->pack(p->part, p->weight, p->pointwise, p->packed, begin, end < p->units ? end : p->units);
+}
+
+static fc_status pack_part(const fc_part *part, const fc_weight_view *weight, const fc_weight_view *pointwise,
+                           int threads, void *packed) {
+    int64_t units = part->kernel->pack_units ? part->kernel->pack_units(part) : 1;
+    double flops = PACK_FLOPS * (double)part->problem.out_ch * (double)part->reduction;
+    threads = units > 1 ? fc_threads_for(flops, threads) : 1;
+    int64_t tasks = threads > 1 ? 4 * (int64_t)threads : 1;
+    packing p = {part, weight, pointwise, packed, units, (units + tasks - 1) / tasks};
+    return fc_parallel_for((units + p.at_once - 1) / p.at_once, threads, 0, pack_task, &p);
+}
+
+fc_status fc_weights_pack(const fc_plan *plan, const fc_weight_view *weight, const fc_weight_view *pointwise,
+                          int threads, fc_weights **out) {
     fc_weights *weights = fc_allocate(sizeof *weights);
     if (weights == NULL)
         return fc_fail(FC_OUT_OF_MEMORY, "no memory for packed weights");
@@ -127,7 +154,11 @@ fc_status fc_weights_pack(const fc_plan *plan, const fc_weight_view *weight,
         const fc_part *part = &plan->parts[index];
         fc_weight_view view = fc_part_weight(part, *weight);
         weights->kernels[index] = part->kernel;
-        part->kernel->pack(part, &view, pointwise, packed);
+        fc_status status = pack_part(part, &view, pointwise, threads, packed);
+        if (status != FC_OK) {
+            fc_weights_free(weights);
+            return status;
+        }
         packed += (part->kernel->packed_bytes(part) + 63) / 64 * 64;
     }
     *out = weights;

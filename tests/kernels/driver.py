@@ -185,7 +185,7 @@ def new_out(row, case: Case):
 def run(row, case: Case, made, arrays: Arrays, out=None, threads=1, weights=None):
     """Runs and returns out as stored."""
     if weights is None:
-        weights = made.pack(arrays.weight, arrays.pointwise, flip=case.flip)
+        weights = made.pack(arrays.weight, arrays.pointwise, flip=case.flip, threads=threads)
     if out is None:
         out = new_out(row, case)
     made.run(

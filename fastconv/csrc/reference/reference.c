@@ -189,7 +189,9 @@ static void copy_view(const fc_part *part, const fc_weight_view *view, const int
                         }
 }
 
-static void pack(const fc_part *part, const fc_weight_view *weight, const fc_weight_view *pointwise, void *packed) {
+static void pack(const fc_part *part, const fc_weight_view *weight, const fc_weight_view *pointwise, void *packed,
+                 int64_t begin, int64_t end) {
+    (void)begin, (void)end; /* all units are one */
     const fc_axis *axis = part->axis;
     const fc_problem *p = &part->problem;
     if (p->operation == FC_CONV_SEPARABLE) {

@@ -397,6 +397,7 @@ const fc_kernel FC_FN(fc_kernel_gemm_split) = {
     .seconds = seconds,
     .prepare = split_prepare,
     .packed_bytes = packed_bytes,
+    .pack_units = pack_units,
     .pack = pack,
     .partition = partition,
     .scratch_bytes = scratch_bytes,

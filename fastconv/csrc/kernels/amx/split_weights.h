@@ -184,14 +184,15 @@ static float pack_row_tile(const fc_part *part, const real *from, const int64_t 
     return fc_bits_float(most);
 }
 
-/* The plain weights, dense. */
-static void split_copy_plain(const fc_part *part, const fc_weight_view *weight, real *to) {
+/* Plain weights of output channels [begin, end) of a group, dense. */
+static void split_copy_plain(const fc_part *part, const fc_weight_view *weight, int64_t group, int64_t begin,
+                             int64_t end, real *to) {
     const fc_axis *axis = part->axis;
     const int64_t *s = weight->stride;
     bool dense = fc_weight_row_is_dense(s, axis, part->group_in_ch);
-    for (int64_t row = 0; row < part->problem.out_ch; row++) {
-        int64_t group = row / part->group_out_ch, own = row % part->group_out_ch;
-        const real *from = (const real *)weight->data + group * s[0] + own * s[1];
+    to += (group * part->group_out_ch + begin) * part->reduction;
+    for (int64_t row = begin; row < end; row++) {
+        const real *from = (const real *)weight->data + group * s[0] + row * s[1];
         if (dense) {
             memcpy(to, from, (size_t)part->reduction * sizeof(real));
             to += part->reduction;
@@ -205,33 +206,51 @@ static void split_copy_plain(const fc_part *part, const fc_weight_view *weight, 
     }
 }
 
-static void pack(const fc_part *part, const fc_weight_view *weight, const fc_weight_view *pointwise, void *packed) {
+/* Weights that are packed apart: SPLIT_ROWS output channels of a group. */
+static int64_t pack_units(const fc_part *part) {
+    return split_packs_nothing(part) ? 1 : part->problem.groups * split_row_pairs(part);
+}
+
+/* Splits the output channels [begin, end) of a group, one unit's. */
+static void pack_rows(const fc_part *part, const fc_weight_view *weight, int64_t group, int64_t begin, int64_t end,
+                      real *largest, real *tiles) {
+    int64_t chunk = split_chunk_channels(part), in_ch = part->group_in_ch, pairs = split_row_pairs(part);
+    const int64_t *step = weight->stride;
+    largest += group * split_chunks(part) * pairs + begin / SPLIT_ROWS;
+    tiles += group * group_reals(part) + begin / TILE_SIDE * row_tile_reals(part);
+    for (int64_t row = begin; row < end; row += TILE_SIDE) {
+        real *most = largest;
+        for (int64_t c = 0; c < in_ch; c += chunk, most += pairs) {
+            int64_t channels = smaller(chunk, in_ch - c), rows = smaller(TILE_SIDE, end - row);
+            const real *from = (const real *)weight->data + group * step[0] + row * step[1] + c * step[2];
+            float seen = pack_row_tile(part, from, step, rows, channels, tiles);
+            *most = row == begin ? seen
+                                 : fc_bits_float((uint32_t)larger(fc_float_bits(*most), fc_float_bits(seen)));
+            tiles += split_tiles(part, channels) * split_parts(part) * TILE_DWORDS;
+        }
+    }
+}
+
+static void pack(const fc_part *part, const fc_weight_view *weight, const fc_weight_view *pointwise, void *packed,
+                 int64_t begin, int64_t end) {
     (void)pointwise;
     char *at = packed;
     if (part->problem.pack_per_call) {
-        memcpy(at, weight, sizeof *weight);
+        if (begin == 0)
+            memcpy(at, weight, sizeof *weight);
         at += SPLIT_VIEW_BYTES;
         if (split_packs_nothing(part))
             return;
     }
     real *largest = (real *)(void *)at, *tiles = largest + largest_reals(part);
-    int64_t chunk = split_chunk_channels(part), in_ch = part->group_in_ch, pairs = split_row_pairs(part);
-    memset(largest, 0, (size_t)largest_reals(part) * sizeof(real));
-    if (!part->problem.pack_per_call)
-        split_copy_plain(part, weight, tiles + part->problem.groups * group_reals(part));
-    const int64_t *step = weight->stride;
-    for (int64_t g = 0; g < part->problem.groups; g++, largest += split_chunks(part) * pairs)
-        for (int64_t row = 0; row < part->group_out_ch; row += TILE_SIDE) {
-            real *most = largest + row / SPLIT_ROWS;
-            for (int64_t begin = 0; begin < in_ch; begin += chunk, most += pairs) {
-                int64_t channels = smaller(chunk, in_ch - begin);
-                const real *from = (const real *)weight->data + g * step[0] + row * step[1] + begin * step[2];
-                int64_t rows = smaller(TILE_SIDE, part->group_out_ch - row);
-                float seen = pack_row_tile(part, from, step, rows, channels, tiles);
-                *most = fc_bits_float((uint32_t)larger(fc_float_bits(*most), fc_float_bits(seen)));
-                tiles += split_tiles(part, channels) * split_parts(part) * TILE_DWORDS;
-            }
-        }
+    real *plain = tiles + part->problem.groups * group_reals(part);
+    for (int64_t unit = begin; unit < end; unit++) {
+        int64_t group = unit / split_row_pairs(part), row = unit % split_row_pairs(part) * SPLIT_ROWS;
+        int64_t stop = smaller(row + SPLIT_ROWS, part->group_out_ch);
+        pack_rows(part, weight, group, row, stop, largest, tiles);
+        if (!part->problem.pack_per_call)
+            split_copy_plain(part, weight, group, row, stop, plain);
+    }
 }
 
 #endif

@@ -156,14 +156,16 @@ static void pack_group(const fc_part *part, const shape *s, const real *given, r
         }
 }
 
-static void pack(const fc_part *part, const fc_weight_view *weight, const fc_weight_view *pointwise, void *packed) {
+static int64_t pack_units(const fc_part *part) { return part->problem.groups; }
+
+static void pack(const fc_part *part, const fc_weight_view *weight, const fc_weight_view *pointwise, void *packed,
+                 int64_t begin, int64_t end) {
     (void)pointwise;
     shape s = shape_of(part);
-    int64_t padded = round_up(part->group_out_ch, PANEL_ROWS), group = padded * s.steps * s.taps;
-    real *largest = packed, *tiles = largest + largest_reals(part);
-    real *given = tiles + part->problem.groups * group_reals(part, &s);
-    memset(largest, 0, (size_t)largest_reals(part) * sizeof(real));
-    for (int64_t g = 0; g < part->problem.groups; g++, given += group, tiles += group_reals(part, &s)) {
+    int64_t group = round_up(part->group_out_ch, PANEL_ROWS) * s.steps * s.taps;
+    for (int64_t g = begin; g < end; g++) {
+        real *largest = packed, *tiles = largest + largest_reals(part) + g * group_reals(part, &s);
+        real *given = largest + largest_reals(part) + part->problem.groups * group_reals(part, &s) + g * group;
         for (int64_t row = 0; row < part->group_out_ch; row += PANEL_ROWS)
             pack_panel(part, &s, weight, g, row, smaller(PANEL_ROWS, part->group_out_ch - row),
                        given + row * s.steps * s.taps);
@@ -254,6 +256,7 @@ static void run(const fc_call *call, int64_t task, void *scratch) {
         .seconds = seconds, \
         .prepare = prepare, \
         .packed_bytes = packed_bytes, \
+        .pack_units = pack_units, \
         .pack = pack, \
         .partition = partition, \
         .scratch_bytes = scratch_bytes, \

@@ -85,7 +85,7 @@ FC_INLINE double fc_gemm_seconds(const fc_part *part, const fc_machine *machine,
 }
 
 /* Turns a dense panel of `rows` output channels, at most VL, around. A row of less than a vector is stored as a whole one: what
- * follows it is stored later, but for the rows that end the packed weights. */
+ * follows it is stored later, up to `end`. */
 static __attribute__((unused)) void fc_pack_panel(const real *from, int64_t from_step, int64_t rows, int64_t columns,
                                                   real *to, const real *end) {
     for (int64_t column = 0; column < columns; column += VL) {
@@ -137,18 +137,28 @@ static __attribute__((unused)) void fc_gemm_pack_rows(const real *from, const in
                 }
 }
 
-/* [group][panel of rows][k][row]: panel widths sum up to the channel, so channel * reduction is its place. */
+/* Weights that are packed apart: TILE_ROWS output channels of a group. */
+static __attribute__((unused)) int64_t fc_gemm_pack_units(const fc_part *part) {
+    return part->problem.groups * divide_up(part->group_out_ch, TILE_ROWS);
+}
+
+/* Units [begin, end) of [group][panel of rows][k][row]: panel widths sum up to the channel, so channel * depth is its
+ * place. */
 static __attribute__((unused)) void fc_gemm_pack(const fc_part *part, const fc_weight_view *weight,
-                                                 const fc_axis axis[FC_MAX_SPATIAL], int64_t in_ch, real *to) {
+                                                 const fc_axis axis[FC_MAX_SPATIAL], int64_t in_ch, real *to,
+                                                 int64_t begin, int64_t end) {
     const int64_t *s = weight->stride;
-    int64_t depth = in_ch * axis[0].kernel * axis[1].kernel * axis[2].kernel;
-    const real *end = to + part->problem.groups * part->group_out_ch * depth;
-    for (int64_t g = 0; g < part->problem.groups; g++)
-        for (int64_t row = 0, rows; row < part->group_out_ch; row += rows) {
-            rows = fc_panel_rows(part->group_out_ch - row);
-            fc_gemm_pack_rows((const real *)weight->data + g * s[0] + row * s[1], s, rows, axis, in_ch, to, end);
-            to += rows * depth;
+    int64_t depth = in_ch * axis[0].kernel * axis[1].kernel * axis[2].kernel, out = part->group_out_ch;
+    int64_t units = divide_up(out, TILE_ROWS);
+    const real *stop = to + (end / units * out + smaller(end % units * TILE_ROWS, out)) * depth;
+    for (int64_t unit = begin; unit < end; unit++) {
+        int64_t g = unit / units, row = unit % units * TILE_ROWS, left = smaller(out - row, TILE_ROWS);
+        real *panel = to + (g * out + row) * depth;
+        for (int64_t rows; left > 0; left -= rows, row += rows, panel += rows * depth) {
+            rows = fc_panel_rows(left);
+            fc_gemm_pack_rows((const real *)weight->data + g * s[0] + row * s[1], s, rows, axis, in_ch, panel, stop);
         }
+    }
 }
 
 /* grid: panels of pixels per task, blocks of pixels, rows per task, blocks of rows */

@@ -30,13 +30,14 @@ static size_t packed_bytes(const fc_part *part) {
 }
 
 /* The reduction runs tap by tap: to fc_gemm_pack, a tap's row is the channel and a channel the tap along width. */
-static void pack(const fc_part *part, const fc_weight_view *weight, const fc_weight_view *pointwise, void *packed) {
+static void pack(const fc_part *part, const fc_weight_view *weight, const fc_weight_view *pointwise, void *packed,
+                 int64_t begin, int64_t end) {
     (void)pointwise;
     const int64_t *s = weight->stride;
     fc_weight_view turned = {weight->data, {s[0], s[1], s[4], s[5], 0, s[2]}};
     fc_axis axis[FC_MAX_SPATIAL] = {part->axis[2], part->axis[0], part->axis[2]};
     axis[2].kernel = part->group_in_ch;
-    fc_gemm_pack(part, &turned, axis, part->axis[1].kernel, packed);
+    fc_gemm_pack(part, &turned, axis, part->axis[1].kernel, packed, begin, end);
 }
 
 /* Where one tap reads for one pixel: element offsets from a channel's start, and shares; `corners` of them, or
@@ -204,6 +205,7 @@ const fc_kernel FC_FN(fc_kernel_deform) = {
     .seconds = seconds,
     .prepare = fc_gemm_prepare,
     .packed_bytes = packed_bytes,
+    .pack_units = fc_gemm_pack_units,
     .pack = pack,
     .partition = fc_gemm_partition,
     .scratch_bytes = fc_gemm_scratch_bytes,

@@ -164,8 +164,9 @@ static size_t packed_bytes(const fc_part *part) {
     return (planar_count(part) + lanes) * sizeof(real);
 }
 
-static void pack(const fc_part *part, const fc_weight_view *weight, const fc_weight_view *pointwise, void *packed) {
-    (void)pointwise;
+static void pack(const fc_part *part, const fc_weight_view *weight, const fc_weight_view *pointwise, void *packed,
+                 int64_t begin, int64_t end) {
+    (void)pointwise, (void)begin, (void)end; /* all units are one */
     real *to = packed;
     const int64_t *s = weight->stride;
     int64_t share = share_of(part), height = part->axis[1].kernel, width = part->axis[2].kernel;

@@ -208,27 +208,32 @@ static FC_COLD double seconds(const fc_part *part, const fc_machine *machine) {
     return cycles / (machine->vector_fma_rate[FC_PASTE(FC_ISA_, FC_ISA)] / 2) + traffic_seconds(part, machine);
 }
 
-static void pack(const fc_part *part, const fc_weight_view *weight, const fc_weight_view *pointwise,
-                 void *packed) {
+static int64_t pack_units(const fc_part *part) {
+    return part->problem.groups * divide_up(part->group_out_ch, BLOCK_LANES);
+}
+
+static void pack(const fc_part *part, const fc_weight_view *weight, const fc_weight_view *pointwise, void *packed,
+                 int64_t begin, int64_t end) {
     (void)pointwise;
     const int64_t *s = weight->stride;
     int64_t chunk = chunk_channels(part), padded = round_up(part->group_out_ch, VL);
+    int64_t blocks = divide_up(padded, BLOCK_LANES);
     int dense = dense_taps(part, s);
-    real *to = packed;
-    for (int64_t g = 0; g < part->problem.groups; g++)
-        for (int64_t lane = 0; lane < padded; lane += BLOCK_LANES) {
-            int64_t lanes = smaller(BLOCK_LANES, padded - lane), count = smaller(lanes, part->group_out_ch - lane);
-            for (int64_t c = 0; c < part->group_in_ch; c += chunk) {
-                int64_t channels = smaller(chunk, part->group_in_ch - c);
-                const real *from = (const real *)weight->data + g * s[0] + lane * s[1] + c * s[2];
-                if (dense == 0)
-                    pack_strided(part, from, s, channels, count, lanes, to);
-                else
-                    pack_dense(part->taps, dense < 0, dense < 0 ? from - (part->taps - 1) : from, s[1], channels, count,
-                               lanes, to);
-                to += part->taps * channels * lanes;
-            }
+    for (int64_t unit = begin; unit < end; unit++) {
+        int64_t g = unit / blocks, lane = unit % blocks * BLOCK_LANES;
+        int64_t lanes = smaller(BLOCK_LANES, padded - lane), count = smaller(lanes, part->group_out_ch - lane);
+        real *to = (real *)packed + (g * padded + lane) * part->reduction;
+        for (int64_t c = 0; c < part->group_in_ch; c += chunk) {
+            int64_t channels = smaller(chunk, part->group_in_ch - c);
+            const real *from = (const real *)weight->data + g * s[0] + lane * s[1] + c * s[2];
+            if (dense == 0)
+                pack_strided(part, from, s, channels, count, lanes, to);
+            else
+                pack_dense(part->taps, dense < 0, dense < 0 ? from - (part->taps - 1) : from, s[1], channels, count,
+                           lanes, to);
+            to += part->taps * channels * lanes;
         }
+    }
 }
 
 /* grid: rows per task, columns per task, lanes per task, tasks per image and group */
@@ -530,6 +535,7 @@ const fc_kernel FC_FN(fc_kernel_direct) = {
     .seconds = seconds,
     .prepare = prepare,
     .packed_bytes = packed_bytes,
+    .pack_units = pack_units,
     .pack = pack,
     .partition = partition,
     .scratch_bytes = scratch_bytes,

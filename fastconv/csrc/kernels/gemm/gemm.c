@@ -43,13 +43,16 @@ static size_t packed_bytes(const fc_part *part) {
     return view_bytes(part) + (reads_unpacked(part) ? 0 : panels);
 }
 
-static void pack(const fc_part *part, const fc_weight_view *weight, const fc_weight_view *pointwise,
-                 void *packed) {
+static int64_t pack_units(const fc_part *part) { return reads_unpacked(part) ? 1 : fc_gemm_pack_units(part); }
+
+static void pack(const fc_part *part, const fc_weight_view *weight, const fc_weight_view *pointwise, void *packed,
+                 int64_t begin, int64_t end) {
     (void)pointwise;
     if (reads_unpacked(part))
         memcpy(packed, weight, sizeof *weight);
     else
-        fc_gemm_pack(part, weight, part->axis, part->group_in_ch, (real *)((char *)packed + view_bytes(part)));
+        fc_gemm_pack(part, weight, part->axis, part->group_in_ch, (real *)((char *)packed + view_bytes(part)), begin,
+                     end);
 }
 
 /* The columns of a pointwise convolution are x's rows where they lie, but for a tail that would read past a plane. */
@@ -244,6 +247,7 @@ const fc_kernel FC_FN(fc_kernel_gemm) = {
     .seconds = seconds,
     .prepare = prepare,
     .packed_bytes = packed_bytes,
+    .pack_units = pack_units,
     .pack = pack,
     .partition = partition,
     .scratch_bytes = scratch_bytes,

@@ -107,8 +107,9 @@ static size_t packed_bytes(const fc_part *part) {
     return (planar_count(part) + (size_t)lane_packed_count(part)) * sizeof(real);
 }
 
-static void pack(const fc_part *part, const fc_weight_view *weight, const fc_weight_view *pointwise, void *packed) {
-    (void)pointwise;
+static void pack(const fc_part *part, const fc_weight_view *weight, const fc_weight_view *pointwise, void *packed,
+                 int64_t begin, int64_t end) {
+    (void)pointwise, (void)begin, (void)end; /* all units are one */
     real *to = packed;
     const int64_t *s = weight->stride;
     for (int64_t g = 0; g < part->problem.groups; g++)

@@ -26,7 +26,9 @@ static size_t packed_bytes(const fc_part *part) {
     return (size_t)(depthwise_count(part) + part->problem.out_ch * part->reduction) * sizeof(real);
 }
 
-static void pack(const fc_part *part, const fc_weight_view *weight, const fc_weight_view *pointwise, void *packed) {
+static void pack(const fc_part *part, const fc_weight_view *weight, const fc_weight_view *pointwise, void *packed,
+                 int64_t begin, int64_t end) {
+    (void)begin, (void)end; /* all units are one */
     const int64_t *s = weight->stride;
     real *to = packed;
     for (int64_t c = 0; c < part->problem.in_ch; c++)
@@ -36,7 +38,8 @@ static void pack(const fc_part *part, const fc_weight_view *weight, const fc_wei
                     for (int64_t kw = 0; kw < part->axis[2].kernel; kw++)
                         *to++ = ((const real *)weight->data)[c * s[0] + m * s[1] + kd * s[3] + kh * s[4] + kw * s[5]];
     static const fc_axis point[FC_MAX_SPATIAL] = {{.kernel = 1}, {.kernel = 1}, {.kernel = 1}};
-    fc_gemm_pack(part, pointwise, point, part->reduction, (real *)packed + depthwise_count(part));
+    fc_gemm_pack(part, pointwise, point, part->reduction, (real *)packed + depthwise_count(part), 0,
+                 fc_gemm_pack_units(part));
 }
 
 /* sums[i] += weight * x of one tap, for the lanes of one run. */

@@ -128,22 +128,35 @@ static size_t packed_bytes(const fc_part *part) {
     return (size_t)reals * sizeof(real);
 }
 
-static void pack(const fc_part *part, const fc_weight_view *weight, const fc_weight_view *pointwise, void *packed) {
+static int64_t pack_units(const fc_part *part) {
+    return part->problem.groups * divide_up(part->group_out_ch, PANEL_ROWS);
+}
+
+static void pack(const fc_part *part, const fc_weight_view *weight, const fc_weight_view *pointwise, void *packed,
+                 int64_t begin, int64_t end) {
     (void)pointwise;
     shape s = shape_of(part);
-    int64_t padded = round_up(part->group_out_ch, PANEL_ROWS), panels = padded / PANEL_ROWS;
-    real *given = packed, *transformed = given + given_reals(part, &s);
-    for (int64_t g = 0; g < part->problem.groups; g++, given += padded * s.steps * s.taps) {
-        for (int64_t row = 0; row < part->group_out_ch; row += PANEL_ROWS)
-            pack_panel(part, &s, weight, g, row, smaller(PANEL_ROWS, part->group_out_ch - row),
-                       given + row * s.steps * s.taps);
+    int64_t panels = divide_up(part->group_out_ch, PANEL_ROWS), padded = panels * PANEL_ROWS, at_once;
+    int64_t panel_reals = PANEL_ROWS * s.steps * s.taps;
+    for (int64_t unit = begin; unit < end; unit += at_once) {
+        int64_t g = unit / panels, first = unit % panels;
+        at_once = smaller(panels - first, end - unit);
+        real *given = (real *)packed + unit * panel_reals;
+        for (int64_t panel = first; panel < first + at_once; panel++)
+            pack_panel(part, &s, weight, g, panel * PANEL_ROWS,
+                       smaller(PANEL_ROWS, part->group_out_ch - panel * PANEL_ROWS),
+                       given + (panel - first) * panel_reals);
         if (!weights_prepared(part, &s))
             continue;
-        for (int64_t begin = 0; begin < s.steps; begin += s.chunk)
+        real *transformed = (real *)packed + given_reals(part, &s) + g * padded * s.steps * s.products;
+        for (int64_t from = 0; from < s.steps; from += s.chunk) {
+            int64_t to = smaller(from + s.chunk, s.steps);
             for (int64_t i = 0; i < s.h.window; i++)
-                transform_weights(&s, i, given, panels, begin, smaller(begin + s.chunk, s.steps),
-                                  transformed + (i * s.w.window * s.steps + begin) * padded, padded * s.steps);
-        transformed += padded * s.steps * s.products;
+                transform_weights(&s, i, given, at_once, from, to,
+                                  transformed + (i * s.w.window * s.steps + from) * padded +
+                                      first * PANEL_ROWS * (to - from),
+                                  padded * s.steps);
+        }
     }
 }
 
@@ -285,6 +298,7 @@ static void run(const fc_call *call, int64_t task, void *scratch) {
         .seconds = seconds, \
         .prepare = prepare, \
         .packed_bytes = packed_bytes, \
+        .pack_units = pack_units, \
         .pack = pack, \
         .partition = partition, \
         .scratch_bytes = scratch_bytes, \
