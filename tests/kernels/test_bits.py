@@ -251,6 +251,7 @@ def test_public_calls(algorithm, dtype):
         ran.append(name)
     assert len(ran) >= 4
 
+
 GEMM_ROWS = [row for row in driver.ROWS if driver.algorithm_of(row) in ("gemm", "gemm_split")]
 GROUPED_ROWS = [row for row in driver.ROWS if driver.algorithm_of(row) == "grouped"]
 
