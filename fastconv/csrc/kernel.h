@@ -34,7 +34,8 @@ typedef struct fc_kernel {
     double (*seconds)(const fc_part *part, const fc_machine *machine);
     /* Fills part->block. May depend on everything but the batch and threads. */
     void (*prepare)(fc_part *part, const fc_machine *machine);
-    /* Size and content of the packed weights: functions of channels, groups, taps, strides and dilations. */
+    /* Size and content of the packed weights: functions of channels, groups, taps, strides and dilations, and of a call
+     * that packs its own weights of anything. */
     size_t (*packed_bytes)(const fc_part *part);
     /* Units of weights that can be packed apart, as panels of output channels; NULL: all are one. */
     int64_t (*pack_units)(const fc_part *part);

@@ -17,7 +17,7 @@ typedef struct weights_signature {
     int64_t kernel[FC_MAX_SPATIAL], stride[FC_MAX_SPATIAL], dilation[FC_MAX_SPATIAL];
     int64_t phase_shift[FC_MAX_SPATIAL]; /* transposed: which taps part 0 reads */
     int64_t part_count;
-    int64_t pack_per_call; /* such weights may be no copy */
+    int64_t pack_per_call; /* such weights may be no copy, or for this layout of x alone */
     size_t packed_bytes;
 } weights_signature;
 
@@ -39,7 +39,7 @@ static weights_signature sign(const fc_plan *plan) {
     s.groups = p->groups;
     s.depth_multiplier = p->depth_multiplier;
     s.part_count = plan->part_count;
-    s.pack_per_call = p->pack_per_call;
+    s.pack_per_call = p->pack_per_call ? 1 + p->x_channels_last : 0;
     s.packed_bytes = plan->packed_bytes;
     for (int axis = 0; axis < FC_MAX_SPATIAL; axis++) {
         s.kernel[axis] = p->kernel[axis];

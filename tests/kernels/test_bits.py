@@ -251,7 +251,9 @@ def test_public_calls(algorithm, dtype):
         ran.append(name)
     assert len(ran) >= 4
 
+
 GEMM_ROWS = [row for row in driver.ROWS if driver.algorithm_of(row) in ("gemm", "gemm_split")]
+GROUPED_ROWS = [row for row in driver.ROWS if driver.algorithm_of(row) == "grouped"]
 
 
 @pytest.mark.parametrize("row", GEMM_ROWS)
@@ -274,6 +276,22 @@ def test_gemm_reads_weights_of_one_call_where_they_lie(row):
             again = driver.run(row, case, made, dataclasses.replace(arrays, weight=weight))
             assert np.array_equal(bits(packed), bits(again)), (row, case)
         assert not driver.plan(row, case).accepts(made.pack(arrays.weight))
+
+
+@pytest.mark.parametrize("row", GROUPED_ROWS)
+def test_grouped_packs_for_one_layout_when_a_call_packs(row):
+    """The bits are those of weights packed for both layouts, and a plan for the other layout
+    takes no such weights."""
+    cases = [
+        Case(64, 64, (9, 14), (3, 3), padding=both(1, 1), groups=4, channels_last=last)
+        for last in (False, True)
+    ]
+    plans = [driver.plan(row, case, pack_per_call=True) for case in cases]
+    for case, made, other in zip(cases, plans, reversed(plans), strict=True):
+        arrays = driver.stored(row, case, driver.values_of(case))
+        packed = driver.run(row, case, driver.plan(row, case), arrays)
+        assert np.array_equal(bits(packed), bits(driver.run(row, case, made, arrays)))
+        assert not other.accepts(made.pack(arrays.weight))
 
 
 @pytest.mark.parametrize("row", GEMM_ROWS)

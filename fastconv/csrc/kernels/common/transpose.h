@@ -30,27 +30,30 @@ FC_INLINE void fc_store_square(vec square[VL], int64_t rows, int64_t columns, re
     }
 }
 
-/* One definition for elements of x, converting, and one for sums. */
+/* One definition for elements of x, converting, and one for sums. A square is a call of its own: inside the loops, the
+ * compiler computes the 32 places of all squares before the first, which takes longer than the one or two squares of a
+ * short row. */
 #define FC_DEFINE_TRANSPOSE(name, type, load, loadn) \
-    static __attribute__((unused, noinline)) void name(const type *from, int64_t from_step, int64_t rows, \
-                                                       int64_t columns, real *to, int64_t to_step) { \
+    static __attribute__((unused, noinline)) void name##_square(const type *from, int64_t from_step, int64_t high, \
+                                                                int64_t wide, real *to, int64_t to_step) { \
+        vec square[VL]; \
+        if (high == VL && wide == VL) { \
+            FC_UNROLL_SQUARE for (int i = 0; i < VL; i++) \
+                square[i] = load(from + i * from_step); \
+        } else { \
+            FC_UNROLL_SQUARE for (int i = 0; i < VL; i++) \
+                square[i] = i >= high    ? v_zero() \
+                            : wide == VL ? load(from + i * from_step) \
+                                         : loadn(from + i * from_step, wide); \
+        } \
+        fc_store_square(square, high, wide, to, to_step); \
+    } \
+    static __attribute__((unused)) void name(const type *from, int64_t from_step, int64_t rows, int64_t columns, \
+                                             real *to, int64_t to_step) { \
         for (int64_t row = 0; row < rows; row += VL) \
-            for (int64_t column = 0; column < columns; column += VL) { \
-                int64_t high = rows - row < VL ? rows - row : VL; \
-                int64_t wide = columns - column < VL ? columns - column : VL; \
-                const type *corner = from + row * from_step + column; \
-                vec square[VL]; \
-                if (high == VL && wide == VL) { \
-                    FC_UNROLL_SQUARE for (int i = 0; i < VL; i++) \
-                        square[i] = load(corner + i * from_step); \
-                } else { \
-                    FC_UNROLL_SQUARE for (int i = 0; i < VL; i++) \
-                        square[i] = i >= high      ? v_zero() \
-                                    : wide == VL ? load(corner + i * from_step) \
-                                                 : loadn(corner + i * from_step, wide); \
-                } \
-                fc_store_square(square, high, wide, to + column * to_step + row, to_step); \
-            } \
+            for (int64_t column = 0; column < columns; column += VL) \
+                name##_square(from + row * from_step + column, from_step, rows - row < VL ? rows - row : VL, \
+                              columns - column < VL ? columns - column : VL, to + column * to_step + row, to_step); \
     }
 
 FC_DEFINE_TRANSPOSE(fc_transpose_x, stor, v_loads, v_loadsn)

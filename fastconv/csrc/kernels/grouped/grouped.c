@@ -8,7 +8,7 @@
  * input channel, width (channels-last).
  *
  * Packed weights: [group][panel of output channels][k][channel] for planar x, then, 64-byte aligned, the form
- * of channel_lanes.h; both, since which is used depends on the layout of x.
+ * of channel_lanes.h; both, since which is used depends on the layout of x, but of a call that packs its own weights.
  * Bound: FMA throughput from 4 channels per group; L1 loads below. Reached: 0.60 (4 channels per group, 3x3, 56x56)
  * to 0.66 (16, 14x14) over planes, where copying rows takes the rest and a seventh of the lanes stays empty; 0.83 and
  * 0.77 over channels-last arrays.
@@ -99,18 +99,21 @@ static FC_COLD double seconds(const fc_part *part, const fc_machine *machine) {
     return cycles / (machine->vector_fma_rate[FC_PASTE(FC_ISA_, FC_ISA)] / 2) + fc_cost_traffic(part, machine);
 }
 
+/* Whether the form for x with or without channels in lanes is packed. */
+static bool packs(const fc_part *part, bool lanes) {
+    return !part->problem.pack_per_call || channels_in_lanes(part) == lanes;
+}
+
 static size_t planar_count(const fc_part *part) {
-    return (size_t)(divide_up(part->problem.out_ch * part->reduction, 64) * 64);
+    return packs(part, false) ? (size_t)round_up(part->problem.out_ch * part->reduction, 64) : 0;
 }
 
 static size_t packed_bytes(const fc_part *part) {
-    return (planar_count(part) + (size_t)lane_packed_count(part)) * sizeof(real);
+    size_t lanes = packs(part, true) ? (size_t)lane_packed_count(part) : 0;
+    return (planar_count(part) + lanes) * sizeof(real);
 }
 
-static void pack(const fc_part *part, const fc_weight_view *weight, const fc_weight_view *pointwise, void *packed,
-                 int64_t begin, int64_t end) {
-    (void)pointwise, (void)begin, (void)end; /* all units are one */
-    real *to = packed;
+static void pack_planar(const fc_part *part, const fc_weight_view *weight, real *to) {
     const int64_t *s = weight->stride;
     for (int64_t g = 0; g < part->problem.groups; g++)
         for (int64_t row = 0, rows; row < part->group_out_ch; row += rows) {
@@ -125,7 +128,15 @@ static void pack(const fc_part *part, const fc_weight_view *weight, const fc_wei
                                 *to++ = from[r * s[1]];
                     }
         }
-    lane_pack(part, weight, (real *)packed + planar_count(part));
+}
+
+static void pack(const fc_part *part, const fc_weight_view *weight, const fc_weight_view *pointwise, void *packed,
+                 int64_t begin, int64_t end) {
+    (void)pointwise, (void)begin, (void)end; /* all units are one */
+    if (packs(part, false))
+        pack_planar(part, weight, packed);
+    if (packs(part, true))
+        lane_pack(part, weight, (real *)packed + planar_count(part));
 }
 
 /* grid: groups (or blocks of lanes) per task, tasks along them, output rows per task, tasks along them */
