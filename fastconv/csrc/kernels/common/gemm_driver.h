@@ -316,6 +316,10 @@ static __attribute__((unused, noinline)) void fc_sweep_panels(const fc_gemm_bloc
     int64_t sums_step = one_chunk ? 0 : rows * FC_PANEL_LANES;
     if (!one_chunk)
         sums += (row - block->row_begin) * block->panels * FC_PANEL_LANES;
+    if (unpacked && row + 2 * rows <= block->row_end) /* the next rows' weights, which no prefetcher foresees */
+        for (int64_t r = rows; r < 2 * rows; r++)
+            for (int64_t step = 0; step < sweep->depth; step += 64 / (int64_t)sizeof(real))
+                __builtin_prefetch(weights + r * unpacked->row_step + unpacked->offset[0] + step, 0, 2);
     for (int64_t p = sweep->begin; p < sweep->end; p++) {
         const fc_panel *panel = &block->panel[p];
         real *tile = sums + p * sums_step;
@@ -392,11 +396,6 @@ FC_INLINE void fc_gemm_run_block(fc_gemm_block *block, void *scratch, const real
             for (int64_t row = block->row_begin, rows; row < block->row_end; row += rows) {
                 rows = fc_gemm_rows(block->row_end - row);
                 fc_fetch_ahead(&block->ahead, share);
-                if (view && row + 2 * rows <= block->row_end) { /* the next rows' weights, which no prefetcher foresees */
-                    const real *next = weights + (row + rows) * row_step + weight_offset[0];
-                    fc_ahead soon = {(const char *)next, row_step * (int64_t)sizeof(real), depth * (int64_t)sizeof(real), rows};
-                    fc_fetch_ahead(&soon, rows);
-                }
                 fc_sweep_panels(block, &sweep, row, rows, weights + row * row_step + (view ? 0 : k * rows),
                                 view ? &unpacked : NULL, fetches ? &lines : NULL, sums);
             }
