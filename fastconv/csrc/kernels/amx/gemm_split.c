@@ -137,7 +137,7 @@ static scratch_sizes scratch_sizes_of(const fc_part *part) {
     s.plain = round_up(larger(fallback, copied), VL);
     bool chunks = split_chunks(part) > 1;
     s.sums = chunks ? split_rows_most(part) * pixels : SPLIT_ROWS * SPLIT_SUMS_STEP;
-    s.panel = round_up(channels * part->taps * TILE_ROWS, VL);
+    s.panel = round_up(channels * part->taps * GEMM_ROWS, VL);
     if (part->block[SPLIT_AT_USE]) {
         s.weights = SPLIT_ROWS / TILE_SIDE * split_chunk_tiles(part) * parts * TILE_DWORDS;
         s.places = round_up(split_chunk_tiles(part) * (int64_t)(sizeof(pair_places) / sizeof(real)), VL);
@@ -280,7 +280,7 @@ static void run_vectors(const fc_call *call, const task_place *t, const chunk_pl
         for (int64_t row = first; row < row_end; row += SPLIT_ROWS) {
             real *sums = sums_at(part, t, row, pixel, t->scratch.sums);
             for (int64_t r = row; r < smaller(row_end, row + SPLIT_ROWS); r += rows) {
-                rows = fc_panel_rows(smaller(row_end, row + SPLIT_ROWS) - r);
+                rows = fc_gemm_rows(smaller(row_end, row + SPLIT_ROWS) - r);
                 fc_gemm_pack_rows(weights + r * step[1], step, rows, part->axis, c->end - c->begin, t->panel,
                                   t->panel + rows * depth);
                 fc_tile(rows, vecs, depth, t->panel, t->scratch.plain, sums + (r - row) * SPLIT_SUMS_STEP,

@@ -2,7 +2,7 @@
  *
  * out[channel, pixel] = sum over k of weight[channel, k] * column[k, pixel]. A kernel brings the columns of a block
  * of pixels, packed or where they are; this file cuts the work, walks it and stores it. The weights are packed once,
- * as panels of TILE_ROWS output channels. A chunk of the reduction is summed in registers; the last one's sums
+ * as panels of GEMM_ROWS output channels. A chunk of the reduction is summed in registers; the last one's sums
  * go from there to out, those before wait in an L2 block. Every chunk starts from zero and is added to the block, which
  * also halves the rounding error of one long chain.
  *
@@ -24,7 +24,7 @@
  * ahead for lines of out. */
 enum { FC_GEMM_CHUNK, FC_GEMM_ROWS, FC_GEMM_PANELS, FC_GEMM_SWEEP, FC_GEMM_FETCHES, FC_GEMM_FREE };
 enum {
-    FC_PANEL_LANES = TILE_VECS * VL,
+    FC_PANEL_LANES = GEMM_VECS * VL,
     FC_GEMM_CHUNK_MOST = 128, /* steps summed in one chain: a constant, because bits depend on it; a panel fits L1 */
     FC_PANELS_MOST = 64,
     FC_SWEEP_BYTES = 24 << 10, /* columns that stay in L1 while the weights stream past */
@@ -39,7 +39,7 @@ static __attribute__((unused)) void fc_gemm_prepare(fc_part *part, const fc_mach
     if (chunks > 1) { /* the sums stay in L2 */
         int64_t room = l2 * 3 / 8 / FC_PANEL_LANES;
         panels = larger(room / part->block[FC_GEMM_ROWS], 4);
-        int64_t rows = larger(room / panels / TILE_ROWS, 8) * TILE_ROWS;
+        int64_t rows = larger(room / panels / GEMM_ROWS, 8) * GEMM_ROWS;
         part->block[FC_GEMM_ROWS] = smaller(rows, part->block[FC_GEMM_ROWS]);
     }
     part->block[FC_GEMM_PANELS] = smaller(larger(panels, 1), FC_PANELS_MOST);
@@ -53,9 +53,9 @@ static __attribute__((unused)) void fc_gemm_prepare(fc_part *part, const fc_mach
 FC_INLINE double fc_step_cycles(const fc_part *part, int64_t vecs) {
     double cycles = 0;
     int64_t rows, row = 0;
-    for (; row < part->group_out_ch; row += rows * (rows == TILE_ROWS ? (part->group_out_ch - row) / rows : 1)) {
-        rows = fc_panel_rows(part->group_out_ch - row);
-        double tiles = rows == TILE_ROWS ? (double)((part->group_out_ch - row) / rows) : 1;
+    for (; row < part->group_out_ch; row += rows * (rows == GEMM_ROWS ? (part->group_out_ch - row) / rows : 1)) {
+        rows = fc_gemm_rows(part->group_out_ch - row);
+        double tiles = rows == GEMM_ROWS ? (double)((part->group_out_ch - row) / rows) : 1;
         double fma = 0.5 * (double)(rows * vecs), load = 0.5 * (double)(rows + vecs + 2), least = 5;
         double most = fma > load ? fma : load;
         cycles += tiles * (most > least ? most : least);
@@ -68,14 +68,14 @@ FC_INLINE double fc_step_cycles(const fc_part *part, int64_t vecs) {
 FC_INLINE double fc_gemm_seconds(const fc_part *part, const fc_machine *machine, int64_t runs, int64_t length,
                                  double column) {
     const fc_problem *p = &part->problem;
-    int64_t vectors = divide_up(length, VL), rest = vectors % TILE_VECS;
-    double whole = (double)(vectors / TILE_VECS), rows = (double)part->group_out_ch;
-    double step = whole * fc_step_cycles(part, TILE_VECS) + (rest ? fc_step_cycles(part, rest) : 0);
-    double tiles = (whole + (rest > 0)) * (double)divide_up(part->group_out_ch, TILE_ROWS);
+    int64_t vectors = divide_up(length, VL), rest = vectors % GEMM_VECS;
+    double whole = (double)(vectors / GEMM_VECS), rows = (double)part->group_out_ch;
+    double step = whole * fc_step_cycles(part, GEMM_VECS) + (rest ? fc_step_cycles(part, rest) : 0);
+    double tiles = (whole + (rest > 0)) * (double)divide_up(part->group_out_ch, GEMM_ROWS);
     double chunks = (double)divide_up(part->reduction, FC_GEMM_CHUNK_MOST);
     bool in_registers = !p->out_channels_last && part->out_step[2] == 1 && fc_bounds_of(p).only;
     /* A tile of few channels takes as long to turn around as one of many. */
-    double turned = 1.7 * VL + 27.0 * VL * (double)divide_up(part->group_out_ch, TILE_ROWS) / rows;
+    double turned = 1.7 * VL + 27.0 * VL * (double)divide_up(part->group_out_ch, GEMM_ROWS) / rows;
     double store = in_registers ? 1.7 : p->out_channels_last ? turned : 20.0;
     double cycles = (double)part->reduction * (step / 0.86 + column * (double)vectors) + tiles * 45 * chunks +
                     rows * (double)vectors * (store + 2 * (chunks - 1));
@@ -119,7 +119,7 @@ static __attribute__((unused)) void fc_gemm_pack_rows(const real *from, const in
                                                       const real *end) {
     int64_t width = axis[2].kernel, taps = axis[0].kernel * axis[1].kernel * width;
     bool dense = fc_weight_row_is_dense(s, axis, in_ch);
-    if (dense && (TILE_ROWS <= VL || rows <= VL)) { /* the first known to the compiler, which drops the other way */
+    if (dense && (GEMM_ROWS <= VL || rows <= VL)) { /* the first known to the compiler, which drops the other way */
         fc_pack_panel(from, s[1], rows, in_ch * taps, to, end);
         return;
     }
@@ -137,9 +137,9 @@ static __attribute__((unused)) void fc_gemm_pack_rows(const real *from, const in
                 }
 }
 
-/* Weights that are packed apart: TILE_ROWS output channels of a group. */
+/* Weights that are packed apart: GEMM_ROWS output channels of a group. */
 static __attribute__((unused)) int64_t fc_gemm_pack_units(const fc_part *part) {
-    return part->problem.groups * divide_up(part->group_out_ch, TILE_ROWS);
+    return part->problem.groups * divide_up(part->group_out_ch, GEMM_ROWS);
 }
 
 /* Units [begin, end) of [group][panel of rows][k][row]: panel widths sum up to the channel, so channel * depth is its
@@ -149,13 +149,13 @@ static __attribute__((unused)) void fc_gemm_pack(const fc_part *part, const fc_w
                                                  int64_t begin, int64_t end) {
     const int64_t *s = weight->stride;
     int64_t depth = in_ch * axis[0].kernel * axis[1].kernel * axis[2].kernel, out = part->group_out_ch;
-    int64_t units = divide_up(out, TILE_ROWS);
-    const real *stop = to + (end / units * out + smaller(end % units * TILE_ROWS, out)) * depth;
+    int64_t units = divide_up(out, GEMM_ROWS);
+    const real *stop = to + (end / units * out + smaller(end % units * GEMM_ROWS, out)) * depth;
     for (int64_t unit = begin; unit < end; unit++) {
-        int64_t g = unit / units, row = unit % units * TILE_ROWS, left = smaller(out - row, TILE_ROWS);
+        int64_t g = unit / units, row = unit % units * GEMM_ROWS, left = smaller(out - row, GEMM_ROWS);
         real *panel = to + (g * out + row) * depth;
         for (int64_t rows; left > 0; left -= rows, row += rows, panel += rows * depth) {
-            rows = fc_panel_rows(left);
+            rows = fc_gemm_rows(left);
             fc_gemm_pack_rows((const real *)weight->data + g * s[0] + row * s[1], s, rows, axis, in_ch, panel, stop);
         }
     }
@@ -171,8 +171,8 @@ static __attribute__((unused)) int64_t fc_gemm_partition(const fc_part *part, in
     while (outer * divide_up(panels, grid[0]) * divide_up(part->group_out_ch, grid[2]) < wanted) {
         if (grid[0] > 1)
             grid[0] = divide_up(grid[0], 2);
-        else if (grid[2] > 4 * TILE_ROWS)
-            grid[2] = divide_up(divide_up(grid[2], 2), TILE_ROWS) * TILE_ROWS;
+        else if (grid[2] > 4 * GEMM_ROWS)
+            grid[2] = divide_up(divide_up(grid[2], 2), GEMM_ROWS) * GEMM_ROWS;
         else
             break;
     }
@@ -185,7 +185,7 @@ static __attribute__((unused)) int64_t fc_gemm_partition(const fc_part *part, in
 /* The reals of scratch that hold sums; the columns follow. */
 FC_INLINE int64_t fc_gemm_sums(const fc_part *part, int64_t panels) {
     bool one_chunk = part->reduction <= part->block[FC_GEMM_CHUNK];
-    return (one_chunk ? TILE_ROWS : part->block[FC_GEMM_ROWS] * panels) * FC_PANEL_LANES;
+    return (one_chunk ? GEMM_ROWS : part->block[FC_GEMM_ROWS] * panels) * FC_PANEL_LANES;
 }
 
 static __attribute__((unused)) size_t fc_gemm_scratch_bytes(const fc_part *part) {
@@ -209,11 +209,11 @@ typedef struct fc_gemm_block {
     fc_ahead ahead;                 /* what the next sweep reads of x; count 0 when nothing is known of it */
 } fc_gemm_block;
 
-/* Appends `count` pixels from `first` as panels: TILE_VECS vectors each, but no single one when two by two will do. */
+/* Appends `count` pixels from `first` as panels: GEMM_VECS vectors each, but no single one when two by two will do. */
 static __attribute__((unused)) void fc_cut_panels(fc_gemm_block *block, int64_t first, int64_t count) {
     for (int64_t vecs, lanes; count > 0; first += lanes, count -= lanes) {
         int64_t left = divide_up(count, VL);
-        vecs = left == TILE_VECS + 1 && TILE_VECS > 2 ? 2 : smaller(left, TILE_VECS);
+        vecs = left == GEMM_VECS + 1 && GEMM_VECS > 2 ? 2 : smaller(left, GEMM_VECS);
         lanes = smaller(vecs * VL, count);
         block->panel[block->panels++] = (fc_panel){.first = first, .count = lanes, .vecs = vecs};
     }
@@ -281,7 +281,7 @@ typedef struct fc_lines {
 
 static __attribute__((unused, noinline)) fc_lines fc_lines_of(int64_t rows, int64_t out_step) {
     enum { BYTES = FC_PANEL_LANES * (int)sizeof(stor), OF_ROW = BYTES / 64 + 1 };
-    fc_lines lines = {.count = smaller(rows, TILE_ROWS) * OF_ROW};
+    fc_lines lines = {.count = smaller(rows, GEMM_ROWS) * OF_ROW};
     for (int64_t k = 0; k < FC_GEMM_CHUNK_MOST; k++) {
         int64_t line = smaller(k, lines.count - 1), at = line % OF_ROW * 64;
         lines.offset[k] = line / OF_ROW * out_step * (int64_t)sizeof(stor) + smaller(at, BYTES - 1);
@@ -326,6 +326,10 @@ static __attribute__((unused, noinline)) void fc_sweep_panels(const fc_gemm_bloc
     int64_t sums_step = one_chunk ? 0 : rows * FC_PANEL_LANES;
     if (!one_chunk)
         sums += (row - block->row_begin) * block->panels * FC_PANEL_LANES;
+    if (unpacked && row + 2 * rows <= block->row_end) /* the next rows' weights, which no prefetcher foresees */
+        for (int64_t r = rows; r < 2 * rows; r++)
+            for (int64_t step = 0; step < sweep->depth; step += 64 / (int64_t)sizeof(real))
+                __builtin_prefetch(weights + r * unpacked->row_step + unpacked->offset[0] + step, 0, 2);
     for (int64_t p = sweep->begin; p < sweep->end; p++) {
         const fc_panel *panel = &block->panel[p];
         real *tile = sums + p * sums_step;
@@ -398,9 +402,9 @@ FC_INLINE void fc_gemm_run_block(fc_gemm_block *block, void *scratch, const real
         for (int64_t p = 0; p < block->panels; p += together) {
             fc_sweep sweep = {p, smaller(p + together, block->panels), k, depth};
             place(block, &sweep, room, offset);
-            int64_t share = divide_up(block->ahead.count * TILE_ROWS, block->row_end - block->row_begin);
+            int64_t share = divide_up(block->ahead.count * GEMM_ROWS, block->row_end - block->row_begin);
             for (int64_t row = block->row_begin, rows; row < block->row_end; row += rows) {
-                rows = fc_panel_rows(block->row_end - row);
+                rows = fc_gemm_rows(block->row_end - row);
                 fc_fetch_ahead(&block->ahead, share);
                 fc_sweep_panels(block, &sweep, row, rows, weights + row * row_step + (view ? 0 : k * rows),
                                 view ? &unpacked : NULL, fetches ? &lines : NULL, sums);

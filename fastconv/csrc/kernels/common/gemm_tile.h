@@ -2,8 +2,8 @@
  *
  * A is a dense panel of `rows` values per step of the reduction; B gives vecs * VL neighbouring values per step,
  * dense and in order (fc_tile) or at an offset per step (fc_tile_at). Bound: FMA throughput; per step rows * vecs
- * FMAs against rows broadcasts, vecs loads and an offset. TILE_ROWS x TILE_VECS (vec.h) fills the register file. Any
- * number of rows is cut into tiles of TILE_ROWS, 4, 2 and 1, so nothing is computed twice or for padding.
+ * FMAs against rows broadcasts, vecs loads and an offset. GEMM_ROWS x GEMM_VECS fills the register file. Any number
+ * of rows is cut into tiles of GEMM_ROWS, 4, 2 and 1, so nothing is computed twice or for padding.
  * After Goto and van de Geijn, "Anatomy of high-performance matrix multiplication" (2008).
  */
 #ifndef FC_GEMM_TILE_H
@@ -13,10 +13,23 @@
 
 #include "simd/vec.h"
 
-/* Rows of the next panel when `left` are still to do. */
-FC_INLINE int64_t fc_panel_rows(int64_t left) {
-    return left >= TILE_ROWS ? TILE_ROWS : left >= 4 ? 4 : left >= 2 ? 2 : 1;
+/* With 16 registers, a step of 4 x 3 sums loads 7 values for its 12 products, one of 6 x 2 loads 8; columns of 3 vectors
+ * are set up less often, and 4 divides most numbers of channels. Medians of calls by turns beside a busy sibling thread,
+ * over 6 x 2: 1x1 layers 1.0 to 1.1-fold, layers whose columns are packed 1.0 to 1.3. */
+#if FC_ISA_IS == 2
+#define GEMM_ROWS 4
+#define GEMM_VECS 3
+#else
+#define GEMM_ROWS TILE_ROWS
+#define GEMM_VECS TILE_VECS
+#endif
+
+/* Rows of the next panel, at most `most`, when `left` are still to do: of these tiles, and of tiles of TILE_ROWS. */
+FC_INLINE int64_t fc_next_rows(int64_t most, int64_t left) {
+    return left >= most ? most : left >= 4 ? 4 : left >= 2 ? 2 : 1;
 }
+FC_INLINE int64_t fc_gemm_rows(int64_t left) { return fc_next_rows(GEMM_ROWS, left); }
+FC_INLINE int64_t fc_panel_rows(int64_t left) { return fc_next_rows(TILE_ROWS, left); }
 
 #define FC_UNROLL _Pragma("GCC unroll 16")
 /* Steps at a time. Counting them takes the ports of the FMAs on Intel: with short vectors a twentieth of a tile's time. */
@@ -46,12 +59,12 @@ typedef struct fc_fetches {
 #ifndef FC_FETCHES_BY_STEPS
 #define FC_FETCHES_BY_STEPS 0
 #endif
-FC_INLINE bool fc_tile_fetches(int64_t rows) { return FC_FETCHES_BY_STEPS && rows == TILE_ROWS && !FC_IS_NARROW; }
+FC_INLINE bool fc_tile_fetches(int64_t rows) { return FC_FETCHES_BY_STEPS && rows == GEMM_ROWS && !FC_IS_NARROW; }
 
 /* acc += one step's products: of the vectors at `b` and `rows` weights. */
 FC_INLINE void fc_tile_step(const int rows, const int vecs, const real *a, int64_t a_step, const real *b,
-                            vec acc[TILE_ROWS][TILE_VECS]) {
-    vec column[TILE_VECS];
+                            vec acc[GEMM_ROWS][GEMM_VECS]) {
+    vec column[GEMM_VECS];
     FC_UNROLL for (int v = 0; v < vecs; v++)
         column[v] = v_load(b + v * VL);
     FC_UNROLL for (int r = 0; r < rows; r++) {
@@ -65,7 +78,7 @@ FC_INLINE void fc_tile_step(const int rows, const int vecs, const real *a, int64
  * and the next `rows` values of a unless it is unpacked. */
 FC_INLINE void fc_tile_multiply(const int rows, const int vecs, const bool scattered, int64_t depth, const real *a,
                                 const fc_unpacked *unpacked, const real *b, const int64_t *offset,
-                                const fc_fetches *fetches, vec acc[TILE_ROWS][TILE_VECS]) {
+                                const fc_fetches *fetches, vec acc[GEMM_ROWS][GEMM_VECS]) {
     const int64_t *a_offset = unpacked ? unpacked->offset : NULL, a_step = unpacked ? unpacked->row_step : 1;
     FC_EACH_SUM(rows, vecs) acc[r][v] = v_zero();
     int64_t k = 0;
@@ -73,7 +86,7 @@ FC_INLINE void fc_tile_multiply(const int rows, const int vecs, const bool scatt
     fc_tile_step(rows, vecs, unpacked ? a + a_offset[k] : a + k * rows, a_step,   \
                  scattered ? b + offset[k] : b + k * vecs * VL, acc)
     if (fetches && fc_tile_fetches(rows))
-        for (; k < fetches->count; k++) {
+        FC_UNROLL_STEPS for (; k < fetches->count; k++) {
             __builtin_prefetch(fetches->from + fetches->offset[k], 0, 2);
             FC_TILE_STEP;
         }
@@ -83,7 +96,7 @@ FC_INLINE void fc_tile_multiply(const int rows, const int vecs, const bool scatt
 }
 
 /* sums[row * sums_step + lane] = (add ? sums : 0) + acc */
-FC_INLINE void fc_tile_keep(const int rows, const int vecs, vec acc[TILE_ROWS][TILE_VECS], real *sums,
+FC_INLINE void fc_tile_keep(const int rows, const int vecs, vec acc[GEMM_ROWS][GEMM_VECS], real *sums,
                             int64_t sums_step, bool add) {
     FC_EACH_SUM(rows, vecs) {
         real *to = sums + r * sums_step + v * VL;
@@ -91,7 +104,7 @@ FC_INLINE void fc_tile_keep(const int rows, const int vecs, vec acc[TILE_ROWS][T
     }
 }
 
-/* Up to TILE_VECS vectors of neighbouring output pixels. */
+/* Up to GEMM_VECS vectors of neighbouring output pixels. */
 typedef struct fc_panel {
     const real *columns;       /* step k of the chunk reads columns + offset[k] */
     const int64_t *offset;
@@ -108,7 +121,7 @@ typedef struct fc_tile_end {
     real low, high;
 } fc_tile_end;
 
-FC_INLINE void fc_tile_finish(const int rows, const int vecs, vec acc[TILE_ROWS][TILE_VECS], const fc_panel *panel,
+FC_INLINE void fc_tile_finish(const int rows, const int vecs, vec acc[GEMM_ROWS][GEMM_VECS], const fc_panel *panel,
                               int64_t channel, const fc_tile_end *end) {
     if (end->bias)
         FC_UNROLL for (int r = 0; r < rows; r++) {
@@ -140,7 +153,7 @@ FC_INLINE void fc_tile_finish(const int rows, const int vecs, vec acc[TILE_ROWS]
 
 FC_INLINE void fc_tile_body(const int rows, const int vecs, int64_t depth, const real *a, const real *b,
                             real *sums, int64_t sums_step, int add) {
-    vec acc[TILE_ROWS][TILE_VECS];
+    vec acc[GEMM_ROWS][GEMM_VECS];
     fc_tile_multiply(rows, vecs, false, depth, a, NULL, b, NULL, NULL, acc);
     fc_tile_keep(rows, vecs, acc, sums, sums_step, add);
 }
@@ -148,24 +161,24 @@ FC_INLINE void fc_tile_body(const int rows, const int vecs, int64_t depth, const
 FC_INLINE void fc_tile_at_body(const int rows, const int vecs, int64_t depth, const real *a,
                                const fc_unpacked *unpacked, const fc_panel *panel, const fc_fetches *fetches,
                                real *sums, bool add, int64_t channel, const fc_tile_end *end) {
-    vec acc[TILE_ROWS][TILE_VECS];
+    vec acc[GEMM_ROWS][GEMM_VECS];
     fc_tile_multiply(rows, vecs, true, depth, a, unpacked, panel->columns, panel->offset, fetches, acc);
     if (end == NULL) {
-        fc_tile_keep(rows, vecs, acc, sums, TILE_VECS * VL, add);
+        fc_tile_keep(rows, vecs, acc, sums, GEMM_VECS * VL, add);
         return;
     }
     if (add)
-        FC_EACH_SUM(rows, vecs) acc[r][v] = v_add(v_load(sums + (r * TILE_VECS + v) * VL), acc[r][v]);
+        FC_EACH_SUM(rows, vecs) acc[r][v] = v_add(v_load(sums + (r * GEMM_VECS + v) * VL), acc[r][v]);
     fc_tile_finish(rows, vecs, acc, panel, channel, end);
 }
 
-#if TILE_VECS >= 3
-#define FC_TILE_THREES(CASE) CASE(TILE_ROWS, 3) CASE(4, 3) CASE(2, 3) CASE(1, 3)
+#if GEMM_VECS >= 3
+#define FC_TILE_THREES(CASE) CASE(4, 3) CASE(2, 3) CASE(1, 3)
 #else
 #define FC_TILE_THREES(CASE)
 #endif
-#if TILE_ROWS != 4
-#define FC_TILE_FULL(CASE) CASE(TILE_ROWS, 2) CASE(TILE_ROWS, 1)
+#if GEMM_ROWS != 4
+#define FC_TILE_FULL(CASE) CASE(GEMM_ROWS, 3) CASE(GEMM_ROWS, 2) CASE(GEMM_ROWS, 1)
 #else
 #define FC_TILE_FULL(CASE)
 #endif
@@ -186,7 +199,7 @@ FC_INLINE void fc_tile_at_body(const int rows, const int vecs, int64_t depth, co
         fc_tile_at_body(rows, vecs, depth, a, unpacked, panel, NULL, sums, add, channel, end); \
         return;
 
-/* rows: what fc_panel_rows gave; vecs: 1 to TILE_VECS. */
+/* rows: what fc_gemm_rows gave; vecs: 1 to GEMM_VECS. */
 static __attribute__((unused, noinline)) void fc_tile(int64_t rows, int64_t vecs, int64_t depth, const real *a,
                                             const real *b, real *sums, int64_t sums_step, int add) {
     switch (rows * 4 + vecs) {
@@ -194,7 +207,7 @@ static __attribute__((unused, noinline)) void fc_tile(int64_t rows, int64_t vecs
     }
 }
 
-/* A tile of `panel` and channels [channel, channel + rows), whose weights `a` are. sums, rows of TILE_VECS vectors,
+/* A tile of `panel` and channels [channel, channel + rows), whose weights `a` are. sums, rows of GEMM_VECS vectors,
  * hold those of the chunks before when `add`; without an end they are kept there, else finished and stored. */
 static __attribute__((unused, noinline)) void fc_tile_at(int64_t rows, int64_t depth, const real *a,
                                                          const fc_panel *panel, const fc_fetches *fetches,

@@ -9,7 +9,7 @@
  * with AVX2 when vectors of columns lie across cache lines or in a page each. Measured with one core of Zen 4, weights
  * packed, AVX-512 and AVX2, of 118 GFLOP/s: 1x1 on 56 x 56 maps 108 to 113 and 90 to 101, on 14 x 14 107 and 92, on 7 x 7
  * 84 and 75 (49 of 64 lanes filled, of 56). With one core of Sapphire Rapids, of 165 and 82 GFLOP/s, a tile in L1 reaches
- * 0.87, 0.92 and 0.94 at 27, 64 and 128 steps (AVX2: 0.85, 0.90, 0.91); where x and out lie in its slow L3, their
+ * 0.87, 0.92 and 0.94 at 27, 64 and 128 steps (AVX2, tiles of 6 x 2: 0.85, 0.90, 0.91); where x and out lie in its slow L3, their
  * lines are asked for ahead, without which 1x1 on 112 x 112 maps fell to 0.4. What they still cost, AVX-512, rows copied,
  * 24->144 and 32->64 on such maps, and 256->64 on 56 x 56 (which as it is reads them in place): with neither x nor out 137,
  * 125, 133 GFLOP/s; with out 118, 116, 129; with x 128, 114, 110; with both 109, 100, 108. A plain loop fills an out of 3
@@ -169,7 +169,7 @@ static FC_COLD double near_seconds(const fc_part *part, const fc_machine *machin
     double unpacked = reads_unpacked(part) ? lines : 1;
     if (columns_are_rows(part) && !last) {
         /* The last panel is packed, row by row of the image, if its vectors end past the channel's. */
-        int64_t vectors = divide_up(part->out_pixels, VL), tail = part->out_pixels % VL ? (vectors - 1) % TILE_VECS + 1 : 0;
+        int64_t vectors = divide_up(part->out_pixels, VL), tail = part->out_pixels % VL ? (vectors - 1) % GEMM_VECS + 1 : 0;
         int64_t pixels = tail ? part->out_pixels - (vectors - tail) * VL : 0;
         double runs = tail ? (double)(pixels / larger(part->axis[2].out, 1) + 1) : 0;
         double packed = vectors > 0 ? (28.0 * runs + 3.0 * (double)tail) / (double)vectors : 0;

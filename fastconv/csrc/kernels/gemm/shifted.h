@@ -66,8 +66,8 @@ static int64_t shifted_partition(const fc_part *part, int threads, int64_t grid[
     while (outer * strips * divide_up(height, grid[0]) * divide_up(part->group_out_ch, grid[2]) < wanted) {
         if (grid[0] > 1)
             grid[0] = divide_up(grid[0], 2);
-        else if (grid[2] > 4 * TILE_ROWS)
-            grid[2] = divide_up(divide_up(grid[2], 2), TILE_ROWS) * TILE_ROWS;
+        else if (grid[2] > 4 * GEMM_ROWS)
+            grid[2] = divide_up(divide_up(grid[2], 2), GEMM_ROWS) * GEMM_ROWS;
         else
             break;
     }
