@@ -246,7 +246,8 @@ static FC_COLD double seconds(const fc_part *part, const fc_machine *machine) {
     double tile = rows * (double)pairs * row_cycles(columns, runs, BLOCK_VECS, &work);
     if (vectors % BLOCK_VECS)
         tile += rows * row_cycles(columns, runs, 1, &work);
-    /* Each row is turned around to leave by channels: much of the time of a group of few channels. */
+    /* Each row is turned around to leave by channels: much of the time of a group of few channels. A single channel takes as
+     * long in either layout. */
     bool by_channel = part->problem.out_channels_last && part->problem.out_ch > 1;
     double turn = by_channel ? 0 : 41 * rows * (double)(pairs + vectors % BLOCK_VECS);
     double store = pixels * (double)vectors * (3.0 * chunks + (by_channel ? 0 : 4.3));

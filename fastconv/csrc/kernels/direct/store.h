@@ -149,7 +149,7 @@ static void store_anywhere(const fc_call *call, const finished *f) {
 }
 
 static void store_finished(const fc_call *call, const store_to *s, const finished *f) {
-    if (s->channels_dense && !(s->pixels_dense && f->count == 1)) { /* a single channel is a plane in either layout */
+    if (s->channels_dense) {
         store_channels(s, f);
     } else if (s->pixels_dense) {
         bool join = f->columns == call->part->axis[2].out && f->sums_row == f->columns * f->lanes &&
