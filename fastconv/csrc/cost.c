@@ -65,6 +65,21 @@ double fc_cost_traffic(const fc_part *part, const fc_machine *machine) {
     return bytes * (beyond / far + (1 - beyond) / machine->l2_rate);
 }
 
+double fc_cost_passes(const fc_part *part, const fc_machine *machine) {
+    const fc_problem *p = &part->problem;
+    double element = (double)fc_storage_size(p->dtype), groups = (double)p->groups, bytes = 0;
+    if (p->groups == 1)
+        return 0;
+    /* A piece of n bytes lies in 1 + (n - element) / 64 lines of 64 bytes, on average. */
+    if (p->x_channels_last)
+        bytes += (double)part->in_pixels * groups * (64 - element);
+    if (p->out_channels_last)
+        bytes += 0.75 * (double)part->out_pixels * groups * (64 - element);
+    double beyond = fc_cost_beyond_l2(part, machine);
+    double far = bytes_touched(part) < (double)machine->l3_bytes / 2 ? machine->l3_rate : machine->memory_rate;
+    return bytes * beyond / far;
+}
+
 double fc_cost_run(const fc_kernel *kernel, const fc_part *part) { return kernel->seconds(part, fc_cpu_machine()); }
 
 double fc_cost_pack(const fc_kernel *kernel, const fc_part *part) {

@@ -36,4 +36,8 @@ double fc_cost_pack(const fc_kernel *kernel, const fc_part *part);
 double fc_cost_beyond_l2(const fc_part *part, const fc_machine *machine);
 double fc_cost_traffic(const fc_part *part, const fc_machine *machine);
 
+/* What a kernel that goes through x and out group by group brings besides: the rest of the lines that a pixel's channels of
+ * one group begin and end in, where channels come last. */
+double fc_cost_passes(const fc_part *part, const fc_machine *machine);
+
 #endif

@@ -28,8 +28,8 @@ enum { SPLIT_SCRATCH_MOST = 32 << 20 }; /* bytes */
 /* Cycles of packing: splits of 2 x 16 values of x, each value as often as blocks read it, and copies of 16 pairs for
  * every tap, of as many pieces as rows they come from. Counted instructions, with a factor for what they wait for:
  * x from L3, columns and rows to and from L2. */
-#define LINE_WAITS 0.9
-#define ROW_WAITS 1.4
+#define LINE_WAITS 0.8
+#define ROW_WAITS 1.25
 static double pack_cycles(const fc_part *part, double pixel_tiles, double tiles) {
     double parts = split_parts(part), split = 12 + 2 * parts + (part->problem.x_channels_last ? 12 : 2);
     double pair_vectors = (double)part->problem.groups * (double)divide_up(part->in_pixels, VL) *
@@ -70,14 +70,14 @@ static FC_COLD double seconds(const fc_part *part, const fc_machine *machine) {
     double odd = divide_up(part->group_out_ch, TILE_SIDE) % 2 ? 0.6 / row_tiles : 0;
     odd += divide_up(pixels, TILE_SIDE) % 2 ? 0.6 / (double)divide_up(pixels, TILE_SIDE) : 0;
     double dots = (1 + odd) * parts * (parts + 1) / 2 * row_tiles * pixel_tiles * tiles *
-                  split_dot_seconds(machine);
+                  0.86 * split_dot_seconds(machine);
     /* Weights that L2 does not keep come again for every block. */
     double weight_bytes = split_weight_bytes(part);
     bool at_use = shaped.block[SPLIT_AT_USE];
     bool streams = !at_use && weight_bytes > (double)machine->l2_bytes / 2;
     double stream = streams ? blocks * weight_bytes / machine->l3_rate : 0;
-    double store = row_tiles * pixel_tiles * TILE_SIDE * (part->problem.out_channels_last ? 24 : 15);
-    double sums = row_tiles * pixel_tiles * (double)(split_chunks(part) - 1) * 75;
+    double store = row_tiles * pixel_tiles * TILE_SIDE * (part->problem.out_channels_last ? 20 : 12);
+    double sums = row_tiles * pixel_tiles * (double)(split_chunks(part) - 1) * 60;
     double cycles = pack_cycles(&shaped, pixel_tiles, tiles) + store + sums;
     /* Gathering weights, of which one tap's are apart, takes longer than the copy that cost.c counts. */
     if (part->problem.pack_per_call && part->taps > 1)
@@ -85,7 +85,7 @@ static FC_COLD double seconds(const fc_part *part, const fc_machine *machine) {
     double weights = at_use ? at_use_seconds(part, machine, blocks) : 0;
     /* x and out are asked for ahead, which hides about half of their way. */
     return fmax(dots, stream) + 0.3 * fmin(dots, stream) + 2 * cycles / vector_rate + weights +
-           blocks * machine->task_seconds + 0.5 * fc_cost_traffic(part, machine);
+           1.3 * blocks * machine->task_seconds + 0.58 * fc_cost_traffic(part, machine) + fc_cost_passes(part, machine);
 }
 
 /* Output channels of a task at most: their sums, of all of a block's pixels, are half a megabyte. */

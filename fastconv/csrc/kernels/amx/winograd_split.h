@@ -116,8 +116,8 @@ static FC_COLD double seconds(const fc_part *part, const fc_machine *machine) {
         double spilt = (double)s.products * (steps * parts + rows) * TILE_DWORDS * sizeof(real);
         stream = STREAM_FACTOR * ((double)panels_of(&shaped, &s) * weights + lanes * spilt);
     }
-    return groups * (dots + 2 * cycles / vector_rate + 0.6 * stream / l3 +
-                     (double)panels_of(&shaped, &s) * machine->task_seconds);
+    return groups * (0.97 * dots + 1.85 * cycles / vector_rate + 0.57 * stream / l3 +
+                     1.3 * (double)panels_of(&shaped, &s) * machine->task_seconds);
 }
 
 static size_t packed_bytes(const fc_part *part) {

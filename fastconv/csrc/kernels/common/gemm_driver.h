@@ -75,13 +75,13 @@ FC_INLINE double fc_gemm_seconds(const fc_part *part, const fc_machine *machine,
     double chunks = (double)divide_up(part->reduction, FC_GEMM_CHUNK_MOST);
     bool in_registers = !p->out_channels_last && part->out_step[2] == 1 && fc_bounds_of(p).only;
     /* A tile of few channels takes as long to turn around as one of many. */
-    double turned = 1.7 * VL + 27.0 * VL * (double)divide_up(part->group_out_ch, GEMM_ROWS) / rows;
-    double store = in_registers ? 1.7 : p->out_channels_last ? turned : 20.0;
-    double cycles = (double)part->reduction * (step / 0.86 + column * (double)vectors) + tiles * 45 * chunks +
+    double turned = 1.1 * VL + 17.0 * VL * (double)divide_up(part->group_out_ch, GEMM_ROWS) / rows;
+    double store = in_registers ? 1.1 : p->out_channels_last ? turned : 13.0;
+    double cycles = (double)part->reduction * (step / 0.92 + 0.61 * column * (double)vectors) + tiles * 28 * chunks +
                     rows * (double)vectors * (store + 2 * (chunks - 1));
-    cycles = (double)p->groups * ((double)runs * cycles + 290); /* a group is a task of its own */
+    cycles = (double)p->groups * ((double)runs * cycles + 215); /* a group is a task of its own */
     return 2 * cycles / machine->vector_fma_rate[FC_PASTE(FC_ISA_, FC_ISA)] +
-           fc_cost_traffic(part, machine);
+           fc_cost_traffic(part, machine) + fc_cost_passes(part, machine);
 }
 
 /* Turns a dense panel of `rows` output channels, at most VL, around. A row of less than a vector is stored as a whole one: what

@@ -119,9 +119,9 @@ static void prepare(fc_part *part, const fc_machine *machine) {
 }
 
 /* Of a row of outputs besides its vectors: many channels of short rows take little else. */
-#define ROW_CYCLES 4.5
+#define ROW_CYCLES 2.8
 /* Of a plane of outputs: bounds, masks and tables of its rows. */
-#define PLANE_CYCLES 160.0
+#define PLANE_CYCLES 80.0
 
 /* Cycles of the planar form, x and out in cache. */
 static double planar_cycles(const fc_part *part) {
@@ -133,12 +133,12 @@ static double planar_cycles(const fc_part *part) {
     int64_t block = sweep_block_rows(share_of(part), dense_taps(width), height->out, vectors);
     double out_rows = (double)(part->axis[0].out * round_up(height->out, block));
     /* Vectors of wide kernels lie across two lines; at stride 2 each is drawn together from two. */
-    double shared = part->taps > 49 ? 0.98 : part->taps > 9 ? 0.86 : 0.71;
-    double step = share_of(part) == 2 ? 1.6 : share_of(part) ? shared : dense_taps(width) ? 1.05 : 1.35;
-    double store = p->out_channels_last && p->out_ch > 1 && !mixed ? 2.8 * VL : 3.5;
+    double shared = part->taps > 49 ? 0.92 : part->taps > 9 ? 0.81 : 0.67;
+    double step = share_of(part) == 2 ? 1.5 : share_of(part) ? shared : dense_taps(width) ? 1.0 : 1.27;
+    double store = p->out_channels_last && p->out_ch > 1 && !mixed ? 2.3 * VL : 2.8;
     double row = (double)vectors * ((double)part->taps * step + store) + ROW_CYCLES;
     double in_rows = (double)(rows_read(part, height->out) * part->axis[0].kernel * part->axis[0].out);
-    double copy = narrow_rows || width->stride > 2 ? 1.5 * VL : 3.5;
+    double copy = narrow_rows || width->stride > 2 ? 2.7 * VL : 6.3;
     double copies = in_place ? 0 : in_rows * ((double)(vectors * width->stride) * copy + 20);
     return (double)p->out_ch * (out_rows * row + PLANE_CYCLES * (double)part->axis[0].out) + (double)p->in_ch * copies;
 }
@@ -150,7 +150,10 @@ static FC_COLD double seconds(const fc_part *part, const fc_machine *machine) {
         return strip_cycles(part, machine) / clock + traffic;
     if (channels_in_lanes(part))
         return lane_cycles(part) / clock + traffic;
-    return planar_cycles(part) / clock + traffic;
+    /* Chunks of several planes by turns: what is asked for ahead is then another plane's. */
+    double out = (double)(part->out_pixels * part->problem.out_ch) * sizeof(stor);
+    double turns = part->group_out_ch > 1 ? 0.43 * out * fc_cost_beyond_l2(part, machine) / machine->l3_rate : 0;
+    return planar_cycles(part) / clock + traffic + turns;
 }
 
 static size_t planar_count(const fc_part *part) {

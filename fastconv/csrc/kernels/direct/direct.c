@@ -96,34 +96,49 @@ static bool step_in_place(const fc_part *part, int64_t channels) {
     return part->axis[2].stride * channels * (int64_t)sizeof(real) <= 2048;
 }
 
-/* Cycles of a task besides its windows and tiles: tables of taps, bounds, the first misses; of a tile and of each of its
- * runs of taps besides their steps. */
-#define TASK_CYCLES 1500.0
-#define TILE_CYCLES 49.0
-#define RUN_CYCLES 15.0
+/* Cycles of a task besides its windows and tiles: tables of taps, bounds, the first misses, which the next tasks do not
+ * have; of a tile and of each of its runs of taps besides their steps, and of a run for each sum, whose register may
+ * move; of a tile, and of each of its runs, that is added up span by span. */
+#define TASK_CYCLES 1200.0
+#define NEXT_TASK_CYCLES 550.0
+#define TILE_CYCLES 14.0
+#define RUN_CYCLES 3.0
+#define SUM_CYCLES 0.5
+#define MIXED_CYCLES 420.0
+#define SPAN_CYCLES 52.0
 /* As long as a line takes that nothing asks for ahead, in bytes of a stream. */
 #define LINE_BYTES_MISSED 400.0
 
-/* Whether all tiles are those of tile_tap_square, and the share of their bound that these reach and others: measured 0.95
- * for 16 channels in and out on 14x14, where a step costs no pointers. */
+/* Whether all tiles are those of tile_tap_square, where a step costs no pointers. */
 static bool tiles_square(const fc_part *part) {
     return part->group_in_ch == SQUARE && round_up(part->group_out_ch, VL) == SQUARE && (int)BLOCK_LANES >= (int)SQUARE &&
            part->axis[2].stride == 1 && part->axis[2].out % SEGMENT == 0;
 }
-#define SQUARE_SHARE 0.93
-#define TILE_SHARE 0.79
 
-/* Cycles of one step (one input channel of one tap) over a row of `columns` pixels, cut as run() cuts it. */
-static double row_cycles(int64_t columns, int64_t runs, int64_t vecs, bool square) {
+/* What tiles do for each of their outputs' sums: steps (one input channel of one tap), runs of them, chunks. */
+typedef struct tile_work {
+    double steps, tap_runs, chunks, mixed;
+    double weight_cycles; /* least of a step's, for a vector of weights that L1 does not keep */
+    bool square;
+} tile_work;
+
+/* Cycles of the tiles of a row of `columns` pixels and `vecs` vectors of channels, cut as run() cuts it. */
+static double row_cycles(int64_t columns, int64_t runs, int64_t vecs, const tile_work *work) {
     int64_t segments = divide_up(columns, SEGMENT);
     double cycles = 0;
     for (int wide = 0; wide < 2; wide++) {
         int64_t count = wide ? columns % segments : segments - columns % segments;
-        double pixels = (double)(runs * (columns / segments + wide));
-        double fma = pixels * (double)vecs / 2, loads = (pixels + (double)vecs) / 2;
-        double issue = square ? 0 : (pixels * (double)(vecs + 1) + (double)vecs + 4) / 4, most = fma > loads ? fma : loads;
+        double pixels = (double)(runs * (columns / segments + wide)), sums = pixels * (double)vecs;
+        double fma = sums / 2, loads = (pixels + (double)vecs) / 2;
+        double issue = work->square ? 0 : (pixels * (double)(vecs + 1) + (double)vecs + 4) / 4;
+        double most = fma > loads ? fma : loads;
         most = most > issue ? most : issue;
-        cycles += (double)count * (most > TILE_LATENCY ? most : TILE_LATENCY) / (double)runs;
+        most = most > TILE_LATENCY ? most : TILE_LATENCY;
+        double stream = (double)vecs * work->weight_cycles;
+        most = most > stream ? most : stream;
+        cycles += (double)count * (work->steps * most / 0.97 + work->chunks * (TILE_CYCLES + work->mixed * MIXED_CYCLES) +
+                                   work->tap_runs * (RUN_CYCLES + SUM_CYCLES * sums + work->mixed * SPAN_CYCLES)) /
+                  (double)runs;
     }
     return cycles;
 }
@@ -132,6 +147,12 @@ static double row_cycles(int64_t columns, int64_t runs, int64_t vecs, bool squar
 static int64_t block_count(const fc_part *part, const int64_t *block) {
     return part->axis[0].out * divide_up(part->axis[1].out, block[ROWS]) * divide_up(part->axis[2].out, block[COLUMNS]) *
            divide_up(round_up(part->group_out_ch, VL), block[LANES]);
+}
+
+/* Of the tasks of one group. */
+static double task_cycles(const fc_part *part, int64_t tasks) {
+    return ((double)tasks - 1 / (double)part->problem.groups) * NEXT_TASK_CYCLES +
+           TASK_CYCLES / (double)part->problem.groups;
 }
 
 /* Cycles to load every window once: a block of output channels past the first loads them again. */
@@ -145,15 +166,19 @@ static double window_cycles(const fc_part *part, const fc_machine *machine) {
     double channels = (double)part->group_in_ch, vectors = channels / VL;
     double chunks = (double)divide_up(part->group_in_ch, block[CHANNELS]);
     bool whole_rows = channels < 16 && part->problem.groups == 1;
-    double dense = whole_rows ? channels / 11 : chunks * 7.5 + vectors * 2.2; /* one run, or a few vectors a pixel */
-    double turned = channels <= 4 ? channels * 3 : 8 * (vectors < 1 ? 1 : vectors); /* squares, or one by one */
+    double dense = whole_rows ? channels / 10 : chunks * 5 + vectors * 1.8; /* one run, or a few vectors a pixel */
+    double turned = channels <= 4 ? channels * 2 : 9.3 * (vectors < 1 ? 1 : vectors); /* squares, or one by one */
     bool strided = window_axis_of(&part->axis[2], 0, 2, false).unit > 1;
-    if (strided)
-        turned = channels * 2;
+    window_axis across = window_axis_of(&part->axis[2], 0, block[COLUMNS], false);
+    bool apart = across.tap_pitch < across.dilation; /* runs as long as the outputs of one tap */
+    double run = (double)(apart ? across.reach : across.count);
+    dense += 29 / run, turned += 29 / run * (1 + vectors);
+    if (strided || (apart && across.reach <= 2))
+        turned = channels * 1.9;
     if (part->problem.x_channels_last && part->taps == 1 && !FC_IS_NARROW && step_in_place(part, part->problem.in_ch)) {
-        return (double)tasks * TASK_CYCLES;
+        return task_cycles(part, tasks);
     }
-    return (double)tasks * (positions * (part->problem.x_channels_last ? dense : turned) + TASK_CYCLES);
+    return (double)tasks * positions * (part->problem.x_channels_last ? dense : turned) + task_cycles(part, tasks);
 }
 
 /* The share of the products that multiply no padding zero, where these are left out. */
@@ -174,11 +199,27 @@ static double products_kept(const fc_part *part) {
     return kept + (1 - kept) / SEGMENT; /* spans shorter than a tile */
 }
 
-/* Tiles of one group besides their steps: each walks the runs of taps of a chunk. */
-static double tile_overhead(const fc_part *part, double tiles, double chunks) {
+/* Runs of taps that each tile walks in a chunk. */
+static double tap_runs(const fc_part *part) {
     bool whole_rows = chunk_channels(part) < 32 && part->axis[2].dilation == 1 && !skip_of(part).axis[2];
-    double runs = (double)part->taps / (double)(whole_rows ? part->axis[2].kernel : 1);
-    return tiles * chunks * (TILE_CYCLES + runs * RUN_CYCLES);
+    return (double)part->taps / (double)(whole_rows ? part->axis[2].kernel : 1);
+}
+
+/* The share of pairs of rows of which some tap counts for one alone: their tiles are added up span by span. */
+static double mixed_pairs(const fc_part *part) {
+    const fc_axis *axis = &part->axis[1];
+    int64_t mixed = 0, last = -1;
+    if (!skip_of(part).axis[1] || axis->out < 2)
+        return 0;
+    for (int64_t k = 0; k < axis->kernel; k++) {
+        int64_t edge[2];
+        outputs_inside(axis, 0, axis->out, k, &edge[0], &edge[1]);
+        for (int i = 0; i < 2; i++)
+            if (edge[i] % 2 && edge[i] < axis->out && edge[0] < edge[1])
+                mixed += edge[i] / 2 != last, last = edge[i] / 2;
+    }
+    double pairs = (double)divide_up(axis->out, 2), share = (double)mixed / pairs;
+    return share < 1 ? share : 1;
 }
 
 static size_t packed_bytes(const fc_part *part) {
@@ -204,18 +245,25 @@ static FC_COLD double seconds(const fc_part *part, const fc_machine *machine) {
     int64_t columns = part->axis[2].out, runs = part->axis[1].out > 1 ? 2 : 1;
     if (part->out_pixels == 0)
         return 0;
-    bool square = tiles_square(part);
-    double step = (double)pairs * row_cycles(columns, runs, BLOCK_VECS, square);
+    double chunks = (double)divide_up(part->group_in_ch, chunk_channels(part)), kept = products_kept(part);
+    double lane_weights = (double)(chunk_channels(part) * part->taps * BLOCK_LANES) * sizeof(real);
+    double clock = machine->vector_fma_rate[FC_PASTE(FC_ISA_, FC_ISA)] / 2;
+    tile_work work = {reduction * kept, tap_runs(part) * chunks * kept, chunks, mixed_pairs(part), 0, tiles_square(part)};
+    if (lane_weights > (double)machine->l1d_bytes / 2)
+        work.weight_cycles = sizeof(vec) * clock / machine->l2_rate;
+    double tile = rows * (double)pairs * row_cycles(columns, runs, BLOCK_VECS, &work);
     if (vectors % BLOCK_VECS)
-        step += row_cycles(columns, runs, 1, square);
-    double chunks = (double)divide_up(part->group_in_ch, chunk_channels(part));
-    double tile = rows * step * reduction * products_kept(part) / (square ? SQUARE_SHARE : TILE_SHARE);
-    double tiles = rows * (double)divide_up(columns, SEGMENT) / 2 * (double)(pairs + vectors % BLOCK_VECS);
-    /* Each row is turned around to leave by channels: much of the time of a group of few channels. */
-    double turn = part->problem.out_channels_last ? 0 : 57 * rows * (double)(pairs + vectors % BLOCK_VECS);
-    double store = pixels * (double)vectors * (2.8 * chunks + (part->problem.out_channels_last ? 0 : 4.7));
-    double cycles = groups * (tile + tile_overhead(part, tiles, chunks) + window_cycles(part, machine) + store + turn);
-    return cycles / (machine->vector_fma_rate[FC_PASTE(FC_ISA_, FC_ISA)] / 2) + traffic_seconds(part, machine);
+        tile += rows * row_cycles(columns, runs, 1, &work);
+    /* Each row is turned around to leave by channels: much of the time of a group of few channels. A single channel takes as
+     * long in either layout. */
+    bool by_channel = part->problem.out_channels_last && part->problem.out_ch > 1;
+    double turn = by_channel ? 0 : 41 * rows * (double)(pairs + vectors % BLOCK_VECS);
+    double store = pixels * (double)vectors * (3.0 * chunks + (by_channel ? 0 : 4.3));
+    /* Parts of vectors of channels go out one by one. */
+    bool ragged = by_channel && part->group_out_ch % VL != 0;
+    store += ragged ? 5.4 * pixels : 0;
+    double cycles = groups * (tile + window_cycles(part, machine) + store + turn);
+    return cycles / clock + traffic_seconds(part, machine) + 0.5 * fc_cost_passes(part, machine);
 }
 
 static int64_t pack_units(const fc_part *part) {

@@ -150,8 +150,8 @@ static void prepare(fc_part *part, const fc_machine *machine) {
 }
 
 /* Cycles of copying rows besides their vectors: of a row, and of a call for some. */
-#define ROW_CYCLES 15.0
-#define COPY_CYCLES 120.0
+#define ROW_CYCLES 21.0
+#define COPY_CYCLES 170.0
 
 static bool is_padded(const fc_part *part) {
     bool padded = false;
@@ -185,7 +185,7 @@ static FC_COLD double near_seconds(const fc_part *part, const fc_machine *machin
         double copied = (double)(s.channel_pitch / VL) / (double)(vectors * part->taps);
         /* Sixteen rows are copied at once; where channels have one, each of them is set up for a row of its own. */
         double calls = (double)part->axis[0].kernel * ((double)s.rows * ROW_CYCLES + (double)divide_up(s.rows, 16) * COPY_CYCLES);
-        copied *= last ? 3.5 * VL : part->axis[2].stride > 1 ? 9.0 : 6.0;
+        copied *= last ? 4.0 * VL : part->axis[2].stride > 1 ? 9.0 : 6.0;
         return unpacked * fc_gemm_seconds(part, machine, rows, width, copied + calls / (double)(vectors * part->taps));
     }
     bool dense = !last && part->axis[2].stride == 1;
@@ -193,10 +193,10 @@ static FC_COLD double near_seconds(const fc_part *part, const fc_machine *machin
     double runs = (double)rows + (double)part->out_pixels / FC_PANEL_LANES;
     double vectors = (double)divide_up(part->out_pixels, VL);
     /* Runs that padding cuts branch otherwise at each of many taps. */
-    double padded = part->out_pixels == 0 || !is_padded(part) ? 0 : 23.0 * (double)part->taps / (double)(part->taps + 32);
+    double padded = part->out_pixels == 0 || !is_padded(part) ? 0 : 17.0 * (double)part->taps / (double)(part->taps + 32);
     bool strided = part->axis[2].stride > 1;
-    double setup = vectors > 0 ? (15.0 + (strided ? 33.0 : 17.0) / (double)part->group_in_ch + padded) * runs / vectors : 0;
-    return unpacked * fc_gemm_seconds(part, machine, 1, part->out_pixels, setup + (dense ? 5.8 : last ? 1.6 * VL : 0.95 * VL));
+    double setup = vectors > 0 ? (18.0 + (strided ? 38.0 : 20.0) / (double)part->group_in_ch + padded) * runs / vectors : 0;
+    return unpacked * fc_gemm_seconds(part, machine, 1, part->out_pixels, setup + (dense ? 6.3 : last ? 2.0 * VL : 1.2 * VL));
 }
 
 static FC_COLD double seconds(const fc_part *part, const fc_machine *machine) {

@@ -65,8 +65,8 @@ static void prepare(fc_part *part, const fc_machine *machine) {
  * of so few sums. */
 static double step_cycles(const fc_part *part) {
     double out = (double)part->group_out_ch, rest = (double)(part->group_out_ch % 4);
-    double throughput = (out + (rest > 0 ? 4 - rest : 0) * 0.5) * 0.6 * (double)row_vectors(part);
-    double tiles = (double)(divide_up(row_vectors(part), tile_vecs(part)) * divide_up(part->group_out_ch, TILE_ROWS));
+    double throughput = (out + (rest > 0 ? 4 - rest : 0) * 0.5) * 0.62 * (double)row_vectors(part);
+    double tiles = (double)(row_vectors(part) * divide_up(part->group_out_ch, TILE_ROWS)) / (double)tile_vecs(part);
     return throughput > 4 * tiles ? throughput : 4 * tiles;
 }
 
@@ -75,7 +75,7 @@ static double window_cycles(const fc_part *part, const fc_machine *machine) {
     int64_t rows = part->group_in_ch * part->axis[0].kernel * part->axis[1].kernel;
     int64_t pitch = fc_row_shape_of(&part->axis[2], larger(part->axis[2].out, 1)).row_pitch;
     bool fits = rows * pitch * (int64_t)sizeof(real) <= (int64_t)machine->l1d_bytes;
-    return fits ? 0 : 5 * (double)(part->reduction * row_vectors(part));
+    return fits ? 0 : 8.9 * (double)(part->reduction / part->axis[2].kernel * row_vectors(part));
 }
 
 static FC_COLD double seconds(const fc_part *part, const fc_machine *machine) {
@@ -85,16 +85,18 @@ static FC_COLD double seconds(const fc_part *part, const fc_machine *machine) {
         cycles = lane_cycles(part);
     } else {
         double vectors = out_rows * (double)row_vectors(part), out = (double)part->group_out_ch;
-        double store = out * (p->out_channels_last ? 2.2 * VL : 2.2);
+        double store = out * (p->out_channels_last ? 3.0 * VL : 3.0);
         bool dense = !p->x_channels_last && part->axis[2].stride <= 2;
         double planes = (double)(part->axis[0].kernel * part->axis[0].out); /* of depth, copied for every output's */
-        double in_rows = planes * (double)(part->axis[1].in * part->group_in_ch);
-        double copy = in_rows * (dense ? 13 + (double)part->axis[2].in * 2.6 / VL : (double)part->axis[2].in * 2.0);
-        double halo = (double)rows_read(part, part->axis[1].out) / (double)larger(part->axis[1].out, 1);
+        fc_part blocked = *part;
+        prepare(&blocked, machine);
+        int64_t chunk = blocked.block[CHUNK_ROWS], chunks = divide_up(part->axis[1].out, chunk);
+        double in_rows = planes * (double)(rows_read(part, chunk) * chunks * part->group_in_ch);
+        double copy = in_rows * (dense ? 18 + (double)part->axis[2].in * 3.6 / VL : 16 + (double)part->axis[2].in * 2.6);
         double steps = (double)part->reduction * step_cycles(part), window = window_cycles(part, machine);
         double rows = steps > window ? steps + 0.3 * window : window + 0.3 * steps; /* loads wait beside the sums */
-        double setup = 540 + 54 * planes * (double)part->group_in_ch;
-        cycles = (double)p->groups * (out_rows * rows + vectors * store + copy * halo + setup);
+        double setup = 340 + 62 * planes * (double)part->group_in_ch;
+        cycles = (double)p->groups * (out_rows * rows + vectors * store + copy + setup);
     }
     return cycles / (machine->vector_fma_rate[FC_PASTE(FC_ISA_, FC_ISA)] / 2) + fc_cost_traffic(part, machine);
 }

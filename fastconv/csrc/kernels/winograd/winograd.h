@@ -34,19 +34,19 @@ static void prepare(fc_part *part, const fc_machine *machine) {
 }
 
 /* Cycles per vector of one product: its share of the transforms, and of making transformed weights. */
-#define INPUT_CYCLES (TAPS == 2 ? 20.0 : OUT_TILE == 2 ? 14.5 : 11.5)
-#define OUTPUT_CYCLES 8.5
-#define WEIGHT_CYCLES 6.5
+#define INPUT_CYCLES (TAPS == 2 ? 10.0 : OUT_TILE == 2 ? 11.6 : 10.0)
+#define OUTPUT_CYCLES 6.5
+#define WEIGHT_CYCLES 8.0
 /* Of a row of tiles that fills no vector: copies of its pixels, its padding, and a vector all the same; of finding
  * where its window rows lie for a slice. Of VL pixels of VL channels turned around into the stage, most of which L1 does
  * not hold; of a pixel copied to it, and of one stored apart from the next. */
-#define ROW_CYCLES 80.0
-#define RESOLVE_CYCLES 190.0
-#define SQUARE_CYCLES (0.9 * VL * VL)
-#define STAGE_CYCLES(step) ((step) == 2 || (step) == 4 ? 0.35 : 1.05)
-#define SCATTER_CYCLES 2.5
+#define ROW_CYCLES 56.0
+#define RESOLVE_CYCLES 170.0
+#define SQUARE_CYCLES (0.68 * VL * VL)
+#define STAGE_CYCLES(step) ((step) == 2 || (step) == 4 ? 0.8 : 2.4)
+#define SCATTER_CYCLES 2.2
 /* Of a task besides: its shape, its panels, the first misses; much of groups of a few channels. */
-#define TASK_CYCLES 1000.0
+#define TASK_CYCLES 830.0
 
 /* Products that are multiplied, those known to be zero left out, on average over the slices. */
 static double products_multiplied(const shape *s) {
@@ -62,10 +62,10 @@ static double products_multiplied(const shape *s) {
 
 /* Cycles of the products for one step of one row of the transformed weights' matrix and all products. */
 static double multiply_cycles(const shape *s, double rows) {
-    double full = (double)s->vectors * rows / 2 / (s->vectors == 1 ? 0.71 : 0.81);
-    double rest = s->rest > 0 ? (1.2 + 0.65 * (double)s->rest) * rows / VL : 0;
+    double full = (double)s->vectors * rows / 2 / (s->vectors == 1 ? 0.82 : 0.93);
+    double rest = s->rest > 0 ? (1.05 + 0.57 * (double)s->rest) * rows / VL : 0;
     if (tiles_are_few(s))
-        rest = (1.9 + 0.65 * (double)s->rest) * rows / VL;
+        rest = (1.65 + 0.57 * (double)s->rest) * rows / VL;
     return (tiles_are_few(s) ? (double)s->products : products_multiplied(s)) * (full + rest);
 }
 
@@ -106,7 +106,7 @@ static FC_COLD double seconds(const fc_part *part, const fc_machine *machine) {
     double rows = (double)round_up(part->group_out_ch, 4);
     double cycles = steps * (multiply_cycles(&s, rows) + input_cycles(part, &s)) + rows * output_cycles(part, &s);
     cycles += TASK_CYCLES * panels;
-    cycles += products * vectors * rows * (double)divide_up(s.steps, s.chunk) * 1.5; /* chunks added up */
+    cycles += products * vectors * rows * (double)divide_up(s.steps, s.chunk) * 1.3; /* chunks added up */
     double bytes = 0;
     if (weights_prepared(part, &s)) /* every panel of tiles reads all weights of its group, for the most part ahead */
         bytes = products * rows * steps * sizeof(real);
@@ -116,10 +116,14 @@ static FC_COLD double seconds(const fc_part *part, const fc_machine *machine) {
                   : bytes < (double)machine->l3_bytes / 2 ? machine->l3_rate
                                                           : machine->memory_rate;
     /* Only tiles in whole vectors ask ahead for the weights. */
-    double stream = tiles_are_few(&s) ? 0 : s.vectors == 0 ? 1.5 * bytes / rate : panels * bytes / (4 * rate);
-    stream += 0.8 * spilt_bytes(&s) / machine->l3_rate * spilt_share(&s, machine);
+    double stream = tiles_are_few(&s) ? 0 : s.vectors == 0 ? 0.9 * bytes / rate : panels * bytes / (1.6 * rate);
+    stream += 0.7 * spilt_bytes(&s) / machine->l3_rate * spilt_share(&s, machine);
+    /* Transforms wait for what L2 does not hold of x: each row of tiles reads its window rows anew. */
+    double read = (double)(part->in_pixels * part->group_in_ch) * sizeof(stor) * (double)s.h.window / (double)s.h.step;
+    read *= part->problem.x_channels_last ? 0.97 : 0.67;
+    stream += read * fc_cost_beyond_l2(part, machine) / machine->l3_rate;
     return groups * (cycles / (machine->vector_fma_rate[FC_PASTE(FC_ISA_, FC_ISA)] / 2) + stream) +
-           fc_cost_traffic(part, machine);
+           fc_cost_traffic(part, machine) + fc_cost_passes(part, machine);
 }
 
 static size_t packed_bytes(const fc_part *part) {
