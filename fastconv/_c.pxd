@@ -158,6 +158,17 @@ cdef extern from "fastconv.h" nogil:
 
     fc_status fc_columns_run(const fc_columns *columns, const void *x, const void *weights, void *out)
 
+    ctypedef struct fc_pairs:
+        fc_dtype dtype
+        int64_t rows, length
+        const int64_t *from_rows[2]
+        const int64_t *from_columns
+        int64_t x_pitch, out_pitch
+        double fill
+
+    fc_status fc_pairs_join(const fc_pairs *pairs, const void *x, void *out)
+    fc_status fc_pairs_part(const fc_pairs *pairs, const void *x, void *out)
+
     ctypedef enum fc_element:
         FC_ELEMENT_COUNT
 

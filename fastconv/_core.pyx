@@ -353,6 +353,67 @@ def sum_columns(x, weights, out, int64_t dilation=1):
     check(status)
 
 
+cdef const int64_t *read_places(_View view, array, int64_t count, int64_t size, str name) except NULL:
+    """`count` places, each below `size`."""
+    cdef const int64_t *at
+    view.hold(array, False, name)
+    if array.dtype.char not in "lq" or array.shape != (count,) or not array.flags.c_contiguous:
+        raise ValueError(f"{name}: {array.dtype} of shape {array.shape}, wanted int64 of {(count,)}, dense")
+    at = <const int64_t *> view.buffer.buf
+    for i in range(count):
+        if at[i] >= size:
+            raise ValueError(f"{name}: {at[i]}, wanted less than {size}")
+    return at
+
+
+cdef int read_pairs(
+    fc_pairs *pairs, _View x_view, _View out_view, x, out, str types, int64_t x_step
+) except -1:
+    """x and out as planes of these two types; elements of a row of x are `x_step` apart."""
+    if x.ndim != 2 or out.ndim != 2 or x.dtype.char + out.dtype.char not in types.split():
+        raise ValueError(f"x, out: {x.ndim} and {out.ndim} axes of {x.dtype}, {out.dtype}, wanted 2 of {types}")
+    x_view.hold(x, False, "x")
+    out_view.hold(out, True, "out")
+    if x.shape[1] > 1 and x_view.stride(1) != x_step or out.shape[1] > 1 and out_view.stride(1) != 1:
+        raise ValueError(f"x, out: strides {x.strides} and {out.strides}, wanted elements {x_step} and 1 apart")
+    pairs.dtype = FC_F32 if x.dtype.char == "f" else FC_F64
+    pairs.rows, pairs.length = out_view.buffer.shape[0], out_view.buffer.shape[1]
+    pairs.x_pitch, pairs.out_pitch = x_view.stride(0), out_view.stride(0)
+    return 0
+
+
+def join_rows(x, first, second, columns, double fill, out):
+    """out[r, j] = x[first[r], columns[j]] + 1j * x[second[r], columns[j]]; a place below 0 holds `fill`.
+
+    x is of float32 or float64, rows dense, and out complex of the same. Runs on this thread.
+    """
+    cdef _View x_view = _View(), out_view = _View(), rows = _View(), others = _View(), places = _View()
+    cdef fc_pairs pairs
+    cdef fc_status status
+    read_pairs(&pairs, x_view, out_view, x, out, "fF dD", 1)
+    pairs.from_rows[0] = read_places(rows, first, pairs.rows, x.shape[0], "first")
+    pairs.from_rows[1] = read_places(others, second, pairs.rows, x.shape[0], "second")
+    pairs.from_columns = read_places(places, columns, pairs.length, x.shape[1], "columns")
+    pairs.out_pitch *= 2
+    pairs.fill = fill
+    with nogil:
+        status = fc_pairs_join(&pairs, x_view.buffer.buf, out_view.buffer.buf)
+    check(status)
+
+
+def take_part(x, out):
+    """out[...] = x, where x is the real or the imaginary part of dense rows. Runs on this thread."""
+    cdef _View x_view = _View(), out_view = _View()
+    cdef fc_pairs pairs
+    cdef fc_status status
+    read_pairs(&pairs, x_view, out_view, x, out, "ff dd", 2)
+    if x.shape != out.shape:
+        raise ValueError(f"x: shape {x.shape}, wanted {out.shape}")
+    with nogil:
+        status = fc_pairs_part(&pairs, x_view.buffer.buf, out_view.buffer.buf)
+    check(status)
+
+
 # Element types of filters, by the letter NumPy gives them in native order; bool is the byte it lies in.
 ELEMENTS = {"b": 0, "B": 1, "?": 1, "h": 2, "H": 3, "i": 4, "I": 5, "l": 6, "L": 7, "q": 6, "Q": 7, "f": 8, "d": 9}
 EXTENSIONS = {

@@ -244,6 +244,20 @@ typedef struct fc_columns {
 /* out must not overlap the others. Runs on the calling thread. */
 FC_API fc_status fc_columns_run(const fc_columns *columns, const void *x, const void *weights, void *out);
 
+/* Two places of a plane as one of complex samples: out[r][j] = (x[from_rows[0][r]][from_columns[j]],
+ * x[from_rows[1][r]][from_columns[j]]), and `fill` for a row or a column below 0. Elements of a row of x are dense. */
+typedef struct fc_pairs {
+    fc_dtype dtype; /* FC_F32 or FC_F64 */
+    int64_t rows, length;
+    const int64_t *from_rows[2], *from_columns;
+    int64_t x_pitch, out_pitch; /* reals between rows */
+    double fill;
+} fc_pairs;
+
+FC_API fc_status fc_pairs_join(const fc_pairs *pairs, const void *x, void *out);
+/* The first of every pair: out[r][j] = x[r][2 * j], in `rows` of `length`; of the rest, the pitches are read. */
+FC_API fc_status fc_pairs_part(const fc_pairs *pairs, const void *x, void *out);
+
 /* Filters of one plane or volume after another, with the arithmetic of scipy.ndimage: integers in and out, any
  * border, sums in an order that does not depend on the instruction set. Up to three axes at once; where `second`
  * has taps, they run along the width over what the first stage gave, converted to the type of out in between. */

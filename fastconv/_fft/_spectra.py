@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from fastconv import _core
-from fastconv._fft._tiles import Task, cut_tile, cut_tiles
+from fastconv._fft._tiles import Task, cut_pair, cut_tiles
 from fastconv._fft._tiling import TASK_SAMPLES
 
 __all__ = ["WAYS"]
@@ -199,15 +199,14 @@ class Columns(_Way):
         pair = np.dtype(f"c{2 * self.real.itemsize}")
         spectra, total = _spread_rows(rows, length, pair), _spread_rows(height, length, pair)
         for channel in range(begin, end):
-            image = x[channel - begin][None]
+            image = x[channel - begin]
             for row in range(first, last):
                 parts = [((at, at + 1), across) for at in (row, row + self.cut.counts[0])]
                 known = rows - height if row > first else 0
                 if known:
                     spectra[:known] = spectra[height:]
                 fresh = spectra[known:]
-                for part, to in zip(parts, (fresh.real, fresh.imag), strict=True):
-                    cut_tile(plan, image, part, known, to[None])
+                cut_pair(plan, image, parts, known, fresh)
                 spectrum = fft.fft(fresh, overwrite_x=True)
                 if not np.may_share_memory(spectrum, fresh):
                     fresh[...] = spectrum

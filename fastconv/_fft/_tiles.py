@@ -10,7 +10,7 @@ import numpy as np
 
 from fastconv import _core
 
-__all__ = ["cut_tile", "cut_tiles", "store"]
+__all__ = ["cut_pair", "cut_tiles", "store"]
 
 Task = tuple[tuple[int, int], ...]  # ranges of tiles per axis
 
@@ -39,11 +39,29 @@ def cut_tiles(plan: Any, x: np.ndarray, task: Task) -> np.ndarray:
     )
 
 
-def cut_tile(plan: Any, x: np.ndarray, task: Task, known: int, to: np.ndarray) -> None:
-    """The only tile of a task, without its first `known` samples along the first axis, into `to`:
-    (channels, samples per axis)."""
-    first = _first_of(plan, task)
-    _extend(plan, x, to, [first[0] + known, *first[1:]], 1)
+def cut_pair(plan: Any, x: np.ndarray, parts: list[Task], known: int, to: np.ndarray) -> None:
+    """Two tiles of a plane, one below the other, as real and imaginary parts, without their first
+    `known` rows, into `to`: (rows, columns)."""
+    (low, left), (high, _) = (_first_of(plan, task) for task in parts)
+    rows, columns = to.shape
+    first, second = (_places(plan, x, 0, at + known, rows) for at in (low, high))
+    if x.dtype != plan.real or x.strides[1] != x.itemsize or x.strides[0] % x.itemsize:
+        needed = np.concatenate([first, second])
+        needed = needed[needed >= 0]
+        begin = int(needed.min(initial=len(x)))
+        x = np.ascontiguousarray(x[begin : int(needed.max(initial=0)) + 1], plan.real)
+        first, second = (np.where(at < 0, at, at - begin) for at in (first, second))
+    _core.join_rows(x, first, second, _places(plan, x, 1, left, columns), plan.fill, to)
+
+
+def _places(plan: Any, x: np.ndarray, axis: int, start: int, size: int) -> np.ndarray:
+    """Where in x lie `size` positions of padded x from `start` on; -1: a constant."""
+    mode, n = plan.problem.padding_mode, x.shape[axis]
+    at = np.arange(start, start + size)
+    if mode == "zeros":
+        return np.where(at < n, np.maximum(at, -1), -1)
+    last = n + plan.geometry.padding[axis][1]
+    return np.where(at < last, _source(mode, n, start, start + size), -1)
 
 
 def _first_of(plan: Any, task: Task) -> list[int]:
@@ -125,7 +143,13 @@ def store(
     y, out = y[tuple(taken)], out[tuple(to)]
     residual = None if residual is None else residual[tuple(to)]
     if bias is None and residual is None and p.activation is None:
-        out[...] = y
+        if y.ndim == 3 and y.strides[2] == 2 * y.itemsize and out.dtype == y.dtype and (
+            out.strides[2] == out.itemsize and not out.strides[1] % out.itemsize
+        ):
+            for part, to in zip(y, out, strict=True):
+                _core.take_part(part, to)
+        else:
+            out[...] = y
         return
     finisher, ones = _finisher(
         "f64" if plan.real.itemsize == 8 else "f32", y.shape, p.activation, p.activation_params,

@@ -79,3 +79,63 @@ def test_what_does_not_fit_is_refused():
     ):
         with pytest.raises(ValueError, match=words):
             _core.sum_columns(**{"x": x, "weights": weights, "out": out, **change})
+
+
+@pytest.mark.parametrize("dtype", PAIRS)
+@pytest.mark.parametrize("side", ["before", "after"])
+def test_rows_joined_around_a_vector_within_guard_pages(dtype, side):
+    rng = np.random.default_rng(5)
+    real = np.empty(0, dtype).real.dtype
+    for height, width in product((1, 5), (1, 3, 4, 7, 8, 9, 16, 33)):
+        x = Guarded(rng.standard_normal((height, width)).astype(real), side)
+        borders = (np.arange(width), np.arange(-3, width), np.arange(width)[::-1])
+        for columns in (*borders, np.concatenate([[-1, width - 1], *borders, [-1]])):
+            first, second = rng.integers(-1, height, (2, 6))
+            out = Guarded(np.full((6, len(columns)), np.nan, dtype), side)
+            _core.join_rows(x.array, first, second, np.ascontiguousarray(columns), 0.5, out.array)
+            assert x.intact
+            assert out.intact
+            padded = np.pad(x.array, ((0, 1), (0, 1)), constant_values=0.5)  # -1: the last
+            parts = [padded[rows][:, columns] for rows in (first, second)]
+            want = np.stack(parts, axis=-1).view(dtype)[..., 0]
+            assert np.array_equal(out.array, want), (height, width, columns)
+
+
+@pytest.mark.parametrize("dtype", PAIRS)
+@pytest.mark.parametrize("side", ["before", "after"])
+def test_parts_taken_around_a_vector_within_guard_pages(dtype, side):
+    rng = np.random.default_rng(6)
+    for rows, length in product((1, 3), (1, 2, 3, 4, 5, 8, 9, 16, 17, 32, 40)):
+        x = Guarded(random_pairs(rng, dtype, rows, length), side)
+        for part in (x.array.real, x.array.imag):
+            out = Guarded(np.full((rows, length), np.nan, part.dtype), side)
+            _core.take_part(part, out.array)
+            assert x.intact
+            assert out.intact
+            assert np.array_equal(out.array, part)
+
+
+def test_rows_that_cannot_be_joined_are_refused():
+    x, out = np.zeros((6, 4), np.float32), np.zeros((3, 4), np.complex64)
+    rows, columns = np.arange(3), np.arange(4)
+    good = {"x": x, "first": rows, "second": rows, "columns": columns, "fill": 0.0, "out": out}
+    _core.join_rows(**good)
+    for change, words in (
+        ({"first": rows + 4}, "first: 6, wanted less than 6"),
+        ({"second": rows[:2]}, "second: int64 of shape"),
+        ({"columns": columns + 1}, "columns: 4, wanted less than 4"),
+        ({"columns": np.arange(8)[::2]}, "columns: int64 of shape"),
+        ({"first": rows.astype(np.int32)}, "first: int32"),
+        ({"x": x.astype(np.float64)}, "float64, complex64"),
+        ({"x": np.zeros((6, 8), np.float32)[:, ::2]}, "elements 1 and 1 apart"),
+        ({"out": out[0]}, "2 and 1 axes"),
+    ):
+        with pytest.raises(ValueError, match=words):
+            _core.join_rows(**{**good, **change})
+    for part, to, words in (
+        (out.real, np.zeros((3, 5), np.float32), "wanted"),
+        (x, x.copy(), "elements 2 and 1 apart"),
+        (out.real, np.zeros((3, 4)), "float32, float64"),
+    ):
+        with pytest.raises(ValueError, match=words):
+            _core.take_part(part, to)

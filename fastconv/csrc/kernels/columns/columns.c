@@ -119,14 +119,64 @@ static void run(const fc_columns *c, const void *x, const void *weights, void *o
     }
 }
 
+static void join_columns(const fc_pairs *p, const real *const row[2], int64_t begin, int64_t end, real *out) {
+    for (int64_t j = begin; j < end; j++)
+        for (int i = 0; i < 2; i++)
+            out[2 * j + i] = row[i] && p->from_columns[j] >= 0 ? row[i][p->from_columns[j]] : (real)p->fill;
+}
+
+static void join(const fc_pairs *p, int64_t begin, int64_t end, const void *x, void *out) {
+    real *to = out;
+    int64_t whole = begin + (end - begin) / VL * VL;
+    for (int64_t r = 0; r < p->rows; r++, to += p->out_pitch) {
+        const real *row[2];
+        for (int i = 0; i < 2; i++)
+            row[i] = p->from_rows[i][r] < 0 ? NULL : (const real *)x + p->from_rows[i][r] * p->x_pitch;
+        join_columns(p, row, 0, begin, to);
+        for (int64_t j = begin; j < whole; j += VL) {
+            vec both[2];
+            for (int i = 0; i < 2; i++)
+                both[i] = row[i] ? v_load(row[i] + p->from_columns[j]) : v_set1((real)p->fill);
+            v_interleave2(to + 2 * j, both);
+        }
+        join_columns(p, row, whole, p->length, to);
+    }
+}
+
+/* The last of a row may be that of x's memory, so nothing behind it is read. */
+static void part(const fc_pairs *p, const void *x, void *out) {
+    const real *from = x;
+    real *to = out;
+    for (int64_t r = 0; r < p->rows; r++, from += p->x_pitch, to += p->out_pitch) {
+        int64_t j = 0;
+        for (; j + VL < p->length; j += VL) {
+            vec both[2];
+            v_deinterleave2(from + 2 * j, both);
+            v_store(to + j, both[0]);
+        }
+        for (; j < p->length; j++)
+            to[j] = from[2 * j];
+    }
+}
+
 #else
 
 static size_t scratch_bytes(const fc_columns *c) { (void)c; return 0; }
 static void run(const fc_columns *c, const void *x, const void *weights, void *out, void *scratch) {
     (void)c, (void)x, (void)weights, (void)out, (void)scratch;
 }
+static void join(const fc_pairs *p, int64_t begin, int64_t end, const void *x, void *out) {
+    (void)p, (void)begin, (void)end, (void)x, (void)out;
+}
+static void part(const fc_pairs *p, const void *x, void *out) { (void)p, (void)x, (void)out; }
 
 #endif
 
 const fc_columns_kernel FC_FN(fc_columns_kernel);
-const fc_columns_kernel FC_FN(fc_columns_kernel) = {.name = FC_NAME("columns"), .scratch_bytes = scratch_bytes, .run = run};
+const fc_columns_kernel FC_FN(fc_columns_kernel) = {
+    .name = FC_NAME("columns"),
+    .scratch_bytes = scratch_bytes,
+    .run = run,
+    .join = join,
+    .part = part,
+};
