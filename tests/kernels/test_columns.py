@@ -88,7 +88,7 @@ def test_rows_joined_around_a_vector_within_guard_pages(dtype, side):
     real = np.empty(0, dtype).real.dtype
     for height, width in product((1, 5), (1, 3, 4, 7, 8, 9, 16, 33)):
         x = Guarded(rng.standard_normal((height, width)).astype(real), side)
-        borders = (np.arange(width), np.arange(-3, width), np.arange(width)[::-1])
+        borders = (np.arange(width), np.r_[[-1] * 3, :width], np.arange(width)[::-1])
         for columns in (*borders, np.concatenate([[-1, width - 1], *borders, [-1]])):
             first, second = rng.integers(-1, height, (2, 6))
             out = Guarded(np.full((6, len(columns)), np.nan, dtype), side)
