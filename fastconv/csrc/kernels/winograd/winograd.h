@@ -36,7 +36,7 @@ static void prepare(fc_part *part, const fc_machine *machine) {
 /* Cycles per vector of one product: its share of the transforms, and of making transformed weights. */
 #define INPUT_CYCLES (TAPS == 2 ? 10.0 : OUT_TILE == 2 ? 11.6 : 10.0)
 #define OUTPUT_CYCLES 6.5
-#define WEIGHT_CYCLES 8.0
+#define WEIGHT_CYCLES (TILE_VECS >= 3 ? 6.5 : 8.0) /* of 32 registers, or of 16 */
 /* Of a row of tiles that fills no vector: copies of its pixels, its padding, and a vector all the same; of finding
  * where its window rows lie for a slice. Of VL pixels of VL channels turned around into the stage, most of which L1 does
  * not hold; of a pixel copied to it, and of one stored apart from the next. */
