@@ -165,7 +165,7 @@ static bool is_padded(const fc_part *part) {
 /* But for weights that come from afar. */
 static FC_COLD double near_seconds(const fc_part *part, const fc_machine *machine) {
     bool last = part->problem.x_channels_last;
-    double lines = sizeof(vec) < 64 ? 1.1 : 1.02; /* short vectors load more often, from other lines each time */
+    double lines = 1.02; /* loads from other lines each time */
     double unpacked = reads_unpacked(part) ? lines : 1;
     if (columns_are_rows(part) && !last) {
         /* The last panel is packed, row by row of the image, if its vectors end past the channel's. */
@@ -203,7 +203,7 @@ static FC_COLD double seconds(const fc_part *part, const fc_machine *machine) {
     double bytes = (double)part->problem.out_ch * (double)part->reduction * sizeof(real);
     /* Weights read where they lie are a stream for each output channel, more than the hardware follows. */
     bool waits = reads_unpacked(part) && bytes > (double)machine->l2_bytes / 2;
-    return near_seconds(part, machine) + (waits ? 2 * bytes / machine->l3_rate : 0);
+    return near_seconds(part, machine) + (waits ? 1.5 * bytes / machine->l3_rate : 0);
 }
 
 static int64_t partition(const fc_part *part, int threads, int64_t grid[4]) {
