@@ -45,11 +45,11 @@ def cut_pair(plan: Any, x: np.ndarray, parts: list[Task], known: int, to: np.nda
     (low, left), (high, _) = (_first_of(plan, task) for task in parts)
     rows, columns = to.shape
     first, second = (_places(plan, x, 0, at + known, rows) for at in (low, high))
-    if x.dtype != plan.real or x.strides[1] != x.itemsize or x.strides[0] % x.itemsize:
+    if x.dtype != plan.real or x.strides[1] != x.itemsize or not x.flags.aligned:
         needed = np.concatenate([first, second])
         needed = needed[needed >= 0]
         begin = int(needed.min(initial=len(x)))
-        x = np.ascontiguousarray(x[begin : int(needed.max(initial=0)) + 1], plan.real)
+        x = np.require(x[begin : int(needed.max(initial=0)) + 1], plan.real, ["C", "ALIGNED"])
         first, second = (np.where(at < 0, at, at - begin) for at in (first, second))
     _core.join_rows(x, first, second, _places(plan, x, 1, left, columns), plan.fill, to)
 
@@ -144,7 +144,7 @@ def store(
     residual = None if residual is None else residual[tuple(to)]
     if bias is None and residual is None and p.activation is None:
         if y.ndim == 3 and y.strides[2] == 2 * y.itemsize and out.dtype == y.dtype and (
-            out.strides[2] == out.itemsize and not out.strides[1] % out.itemsize
+            out.strides[2] == out.itemsize and out.flags.aligned
         ):
             for part, to in zip(y, out, strict=True):
                 _core.take_part(part, to)

@@ -461,3 +461,37 @@ def test_a_prepared_filter_takes_only_what_it_was_made_for():
             run.run(source, target, 1)
     with pytest.raises(ValueError, match="float64"):
         run.run(x.astype("f8"), x.copy(), 1)
+
+
+@pytest.mark.parametrize("size", [3, 31])
+def test_pictures_in_any_memory(size):
+    """Strided, reversed, transposed, misaligned and foreign ones, read and written, by loops and
+    by transforms."""
+    x, w = data((300, 310), "f8"), data((size, size), "f8", 1)
+    wanted = theirs.correlate(x, w)
+    close = functools.partial(np.testing.assert_allclose, atol=1e-11 * abs(wanted).max())
+
+    def records():
+        return np.zeros(x.shape, np.dtype([("a", "i1"), ("b", "f8")]))["b"]
+
+    def bytes_behind_one():
+        return np.zeros(x.nbytes + 1, np.uint8)[1:].view("f8").reshape(x.shape)
+
+    def doubled():
+        return np.zeros((300, 620))[:, ::2]
+
+    def reversed_rows():
+        return np.zeros(x.shape)[::-1]
+
+    def transposed():
+        return np.zeros(x.shape[::-1]).T
+
+    def swapped():
+        return np.zeros(x.shape, ">f8")
+
+    for make in (records, bytes_behind_one, doubled, reversed_rows, transposed, swapped):
+        same, out = make(), make()
+        same[:] = x
+        close(ours.correlate(same, w), wanted)
+        ours.correlate(x, w, output=out)
+        close(out, wanted)
