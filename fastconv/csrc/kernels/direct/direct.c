@@ -27,11 +27,7 @@
 #include "kernels/direct/taps.h"
 
 enum { CHANNELS = 0, ROWS = 1, COLUMNS = 2, LANES = 3, FETCHES = 4 }; /* of part->block */
-enum {
-    CHUNK_STEPS = 1280,
-    BLOCK_LANES = BLOCK_VECS * VL,
-    GROUP_PIXELS = (96 / (SEGMENT * VL) + 1) * SEGMENT * VL, /* whole segments and whole vectors */
-};
+enum { GROUP_PIXELS = (96 / (SEGMENT * VL) + 1) * SEGMENT * VL }; /* whole segments and whole vectors */
 
 static FC_COLD const char *rejects(const fc_part *part) {
     if (part->problem.operation > FC_CONV_TRANSPOSED)
@@ -39,12 +35,6 @@ static FC_COLD const char *rejects(const fc_part *part) {
     if (part->taps == 0)
         return "a stride phase without taps has nothing to multiply";
     return NULL;
-}
-
-/* A function of the weights' shape alone: it fixes the order of additions and the packed form. */
-static int64_t chunk_channels(const fc_part *part) {
-    int64_t chunks = divide_up(part->reduction, CHUNK_STEPS);
-    return smaller(round_up(divide_up(part->group_in_ch, chunks), 16), part->group_in_ch);
 }
 
 /* Short chunks stay dense, so that the taps of a row are one run; longer ones get a pitch that spreads the
@@ -264,34 +254,6 @@ static FC_COLD double seconds(const fc_part *part, const fc_machine *machine) {
     store += ragged ? 5.4 * pixels : 0;
     double cycles = groups * (tile + window_cycles(part, machine) + store + turn);
     return cycles / clock + traffic_seconds(part, machine) + 0.5 * fc_cost_passes(part, machine);
-}
-
-static int64_t pack_units(const fc_part *part) {
-    return part->problem.groups * divide_up(part->group_out_ch, BLOCK_LANES);
-}
-
-static void pack(const fc_part *part, const fc_weight_view *weight, const fc_weight_view *pointwise, void *packed,
-                 int64_t begin, int64_t end) {
-    (void)pointwise;
-    const int64_t *s = weight->stride;
-    int64_t chunk = chunk_channels(part), padded = round_up(part->group_out_ch, VL);
-    int64_t blocks = divide_up(padded, BLOCK_LANES);
-    int dense = dense_taps(part, s);
-    for (int64_t unit = begin; unit < end; unit++) {
-        int64_t g = unit / blocks, lane = unit % blocks * BLOCK_LANES;
-        int64_t lanes = smaller(BLOCK_LANES, padded - lane), count = smaller(lanes, part->group_out_ch - lane);
-        real *to = (real *)packed + (g * padded + lane) * part->reduction;
-        for (int64_t c = 0; c < part->group_in_ch; c += chunk) {
-            int64_t channels = smaller(chunk, part->group_in_ch - c);
-            const real *from = (const real *)weight->data + g * s[0] + lane * s[1] + c * s[2];
-            if (dense == 0)
-                pack_strided(part, from, s, channels, count, lanes, to);
-            else
-                pack_dense(part->taps, dense < 0, dense < 0 ? from - (part->taps - 1) : from, s[1], channels, count,
-                           lanes, to);
-            to += part->taps * channels * lanes;
-        }
-    }
 }
 
 /* grid: rows per task, columns per task, lanes per task, tasks per image and group */
