@@ -98,14 +98,19 @@ static bool fits_wholes(const fc_filter *f) {
     return true;
 }
 
+/* Whether bytes become bytes in a pass along the height and one along the width. */
+static bool blurs_bytes(const fc_filter *f) {
+    return f->single && f->x_element == FC_U8 && f->out_element == FC_U8 && f->second.weights != NULL &&
+           f->first.kernel[0] * f->first.kernel[2] == 1 && f->constant >= 0 && f->constant <= 255 &&
+           f->constant == rint(f->constant);
+}
+
 /* Whether kernels/filter/bytes.h can do it: no sum below zero, and in units of 2^-16 none beyond 32 bits. */
 static bool fits_bytes(const fc_filter *f) {
     const double most = 0x1p14;
     const fc_filter_stage *stages[] = {&f->first, &f->second};
     double largest = 255;
-    if (!f->single || f->x_element != FC_U8 || f->out_element != FC_U8 || f->step != 1 || f->second.weights == NULL ||
-        f->first.kernel[0] * f->first.kernel[2] != 1 || !(f->constant >= 0 && f->constant <= largest) ||
-        f->constant != rint(f->constant))
+    if (!blurs_bytes(f) || f->step != 1)
         return false;
     for (int i = 0; i < 2; i++) {
         double total = 0;
@@ -123,13 +128,97 @@ static bool fits_bytes(const fc_filter *f) {
     return f->window.weights || f->first.order != FC_ORDER_ODD;
 }
 
+/* The number that all taps of a stage are small whole multiples of, and those; 0 if there is none. */
+static double multiples_of(const fc_filter_stage *stage, fc_filter_wholes *to) {
+    const double close = 0x1p-44;
+    const int most_parts = 8; /* of which the smallest tap may be made */
+    double least = INFINITY;
+    to->count = taps_of(stage);
+    if (to->count < 3 || to->count > FC_FILTER_MOST_WHOLES)
+        return 0;
+    for (int64_t t = 0; t < to->count; t++)
+        least = fmin(least, stage->weights[t]);
+    for (int parts = 1; least > 0 && parts <= most_parts; parts++) {
+        int64_t t = 0;
+        to->ones = true;
+        for (; t < to->count; t++) {
+            double exact = stage->weights[t] / (least / parts), whole = rint(exact);
+            if (!(whole <= UINT8_MAX && fabs(exact - whole) <= close * whole))
+                break;
+            to->weight[t] = (uint16_t)whole;
+            to->ones = to->ones && whole == 1;
+        }
+        if (t < to->count)
+            continue;
+        to->even = true;
+        for (t = 0; t < to->count; t++)
+            to->even = to->even && to->weight[t] == to->weight[to->count - 1 - t];
+        return least / parts;
+    }
+    return 0;
+}
+
+/* Lets a pass divide sums of bytes, which are `most` at most. With 2^k < divisor <= 2^(k + 1) and the multiplier m =
+ * ceil(2^(16 + k) / divisor), sum * m / 2^(16 + k) exceeds the quotient by sum * (m - 2^(16 + k) / divisor) / 2^(16 + k):
+ * too little to reach the next whole number if that is below 1 / divisor. A shift by a variable is a product as well. */
+static bool divides(fc_filter_wholes *w, double divisor, double most) {
+    int k = 1;
+    if (!(divisor >= 3 && divisor <= UINT16_MAX && most <= UINT16_MAX))
+        return false;
+    while (ldexp(2, k) < divisor)
+        k++;
+    double power = ldexp(1, 16 + k), times = ceil(power / divisor);
+    w->divisor = (uint16_t)divisor, w->times = (uint16_t)times, w->shift = (uint16_t)(65536 >> k);
+    return most * (times * divisor - power) < power;
+}
+
+/* Whether kernels/filter/byte_quotients.h can do it: two short means, or the factors of a window, with whole weights. Of
+ * long means box.h adds fewer cells. */
+static bool fits_quotients(const fc_filter *f, fc_filter_call *call) {
+    const double most = 255, close = 0x1p-44;
+    const int64_t longest_mean = 5;
+    fc_filter_wholes *a = &call->first_whole, *b = &call->second_whole;
+    if (!blurs_bytes(f))
+        return false;
+    double part = multiples_of(&f->first, a) * multiples_of(&f->second, b);
+    if (!(part > 0))
+        return false;
+    if (f->window.weights == NULL) {
+        double rows = f->first.divisor, columns = f->second.divisor;
+        a->sure = b->sure = true; /* sums are exact, and a quotient's rounding reaches no whole number that it is not */
+        return a->ones && b->ones && part == 1 && rows == (double)a->count && columns == (double)b->count &&
+               a->count <= longest_mean && b->count <= longest_mean && divides(a, rows, most * rows) &&
+               divides(b, columns, most * columns);
+    }
+    double rows = 0, columns = 0, divisor = rint(1 / part);
+    for (int64_t t = 0; t < a->count; t++)
+        rows += a->weight[t];
+    for (int64_t t = 0; t < b->count; t++)
+        columns += b->weight[t];
+    int exponent;
+    b->sure = frexp(divisor, &exponent) == 0.5;
+    for (int64_t t = 0; b->sure && t < a->count * b->count; t++)
+        b->sure = f->window.weights[t] * divisor == (double)(a->weight[t / b->count] * b->weight[t % b->count]);
+    a->divisor = 0;
+    return f->first.divisor == 0 && f->second.divisor == 0 && fabs(1 / part - divisor) <= close * divisor &&
+           rows * columns <= divisor && /* quotients are bytes */
+           divides(b, divisor, most * rows * columns);
+}
+
+static fc_filter_way way_of(const fc_filter *f, fc_filter_call *call) {
+    return fits_quotients(f, call) ? FC_WAY_QUOTIENTS
+           : fits_wholes(f)        ? FC_WAY_WHOLES
+           : fits_bytes(f)         ? FC_WAY_BYTES
+                                   : FC_WAY_REALS;
+}
+
 /* How often at most one product of a float32 sum of whole numbers is rounded: its weight once, then for each tap, or for
  * each pair of equal ones, which are added first and exactly; two more for safety. */
 static double roundings_of(const fc_filter_call *call, const fc_filter_stage *stage) {
     int64_t taps = taps_of(stage);
-    if (call->bytes && taps > FC_FILTER_MANY)
+    if (call->way == FC_WAY_BYTES && taps > FC_FILTER_MANY)
         taps = FC_FILTER_PIECE + 3 + (taps - 3 + FC_FILTER_PIECE - 1) / FC_FILTER_PIECE;
-    else if (!call->bytes && stage->order >= FC_ORDER_EVEN)
+    else if (call->way != FC_WAY_BYTES && stage->order >= FC_ORDER_EVEN)
         taps = taps / 2 + 1;
     return 3 + (double)taps;
 }
@@ -220,17 +309,19 @@ static bool reads_in_place(const fc_filter_call *call) {
 
 /* Strips narrow enough for their rows to stay in L2, blocks tall enough for the rows read twice not to matter. */
 static int64_t cut_tasks(fc_filter_call *call, int threads) {
-    const int64_t cache = call->bytes ? 512 << 10 : 192 << 10, quantum = 2 * FC_FILTER_MOST_LANES;
+    const int64_t cache = call->way == FC_WAY_BYTES ? 512 << 10 : 192 << 10, quantum = 2 * FC_FILTER_MOST_LANES;
     const fc_filter *f = call->filter;
-    int64_t least_strip = call->bytes ? 512 : 8 * quantum;
-    int64_t real_size = call->whole ? 2 : f->single ? 4 : 8, copies = call->ring * f->first.kernel[0];
+    bool blur = call->way == FC_WAY_BYTES || call->way == FC_WAY_QUOTIENTS;
+    int64_t least_strip = blur ? 512 : 8 * quantum;
+    int64_t real_size = call->way == FC_WAY_WHOLES || call->way == FC_WAY_QUOTIENTS ? 2 : f->single ? 4 : 8;
+    int64_t copies = call->ring * f->first.kernel[0];
     int64_t strip = cache / (copies + 2 * FC_FILTER_ROWS) / real_size / quantum * quantum;
     strip = call->direct ? call->columns : larger(smaller(strip, 4096), least_strip);
     call->strips = (call->columns + strip - 1) / strip;
     strip = (call->columns + call->strips - 1) / call->strips;
     call->strip = (strip + quantum - 1) / quantum * quantum;
     call->strips = (call->columns + call->strip - 1) / call->strip;
-    call->inside = call->strips == 1 && f->first.kernel[2] == 1 && call->window.count == 0 && !call->bytes;
+    call->inside = call->strips == 1 && f->first.kernel[2] == 1 && call->window.count == 0 && !blur;
     int64_t planes = f->batch * f->size[0] * call->strips, height = f->size[1];
     int64_t wanted = threads > 1 ? 4 * (int64_t)threads : 1;
     int64_t blocks = planes >= wanted ? 1 : (wanted + planes - 1) / planes;
@@ -269,12 +360,11 @@ fc_status fc_filter_run(const fc_filter *f, const void *x, void *out, int thread
     if (weights == NULL)
         return fc_fail(FC_OUT_OF_MEMORY, "weights: no memory for %lld taps", (long long)all);
     int64_t *places = (int64_t *)(weights + all);
-    call->whole = run.kernel->has_wholes && fits_wholes(f);
-    call->bytes = run.kernel->has_wholes && fits_bytes(f);
-    bool finite = f->x_element < FC_REAL32 && isfinite(f->constant) && !call->whole;
+    call->way = run.kernel->has_wholes ? way_of(f, call) : FC_WAY_REALS;
+    bool finite = f->x_element < FC_REAL32 && isfinite(f->constant) && call->way != FC_WAY_WHOLES;
     call->ring = f->first.kernel[1] + FC_FILTER_ROWS - 1;
     list_taps(&f->first, call->ring, f->step, finite, weights, places, &call->first);
-    call->first.grid = call->first.grid && !call->whole; /* whole numbers have lists alone */
+    call->first.grid = call->first.grid && call->way != FC_WAY_WHOLES; /* whole numbers have lists alone */
     if (counts[1])
         list_taps(&f->second, 1, f->step, finite, weights + counts[0], places + 2 * counts[0], &call->second);
     if (counts[2])

@@ -10,7 +10,8 @@
  * read and converted once, and neither stage knows about borders or element types. In a first stage along the height
  * columns do not mix: then its results are extended in place of what it reads, and a short one reads rows of x themselves
  * if they are reals.
- * Bytes smoothed to bytes, in two stages without negative weights, go a way of their own: kernels/filter/bytes.h.
+ * Bytes smoothed to bytes, in two stages without negative weights, go a way of their own: kernels/filter/bytes.h; or if
+ * the weights are whole numbers over a divisor kernels/filter/byte_quotients.h.
  */
 #ifndef FC_FILTER_H
 #define FC_FILTER_H
@@ -24,6 +25,7 @@ enum {
     FC_FILTER_FOURS = 12,       /* rows of a box from which sums of four are kept */
     FC_FILTER_MANY = 16,        /* taps beyond which a blur of bytes adds pieces of so many, the first of three more: */
     FC_FILTER_PIECE = 8,
+    FC_FILTER_MOST_WHOLES = 64, /* whole weights over a divisor */
 };
 
 /* Taps in the order in which they are added. Tap t reads row[t] of the table and starts shift[t] into it. */
@@ -38,13 +40,29 @@ typedef struct fc_filter_taps {
     double divisor, doubt;
 } fc_filter_taps;
 
+typedef enum fc_filter_way {
+    FC_WAY_REALS,
+    FC_WAY_WHOLES,    /* in 16-bit whole numbers */
+    FC_WAY_BYTES,     /* a blur of bytes to bytes */
+    FC_WAY_QUOTIENTS, /* one whose weights are whole numbers over a divisor */
+} fc_filter_way;
+
+/* A pass over bytes whose weights are whole numbers over a divisor: (sum * times >> 16) * shift >> 16 is the quotient. */
+typedef struct fc_filter_wholes {
+    int64_t count;
+    uint16_t weight[FC_FILTER_MOST_WHOLES];
+    uint16_t divisor, times, shift; /* divisor 0: the other pass divides */
+    bool even, ones; /* the weights: the same from both sides, all one */
+    bool sure; /* SciPy's sum in double is exact as well, or its quotient rounded to no other whole number */
+} fc_filter_wholes;
+
 typedef struct fc_filter_call {
     const fc_filter *filter;
     const char *x;
     char *out;
     fc_filter_taps first, second, window;
-    bool whole;             /* in 16-bit whole numbers, not reals */
-    bool bytes;             /* a blur of bytes to bytes, which has a way of its own */
+    fc_filter_way way;
+    fc_filter_wholes first_whole, second_whole; /* of quotients */
     bool inside;            /* the first stage's results are extended, not the rows it reads: columns do not mix in it */
     bool direct;            /* inside, and it reads rows of x where they lie */
     int64_t columns;        /* elements of a row: width * step */

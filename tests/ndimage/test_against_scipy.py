@@ -322,6 +322,40 @@ def test_blurred_bytes(rng, mode):
     agree("correlate", stack, window[None], mode=mode)
 
 
+WHOLE_LINES = [
+    [1, 2, 1], [1, 1, 1], [3, 1, 2], [1, 1, 1, 1], [1, 4, 6, 4, 1], [1, 3, 4, 3, 1],
+    [1, 1, 1, 1, 1], [2, 3, 2, 5], [1, 6, 15, 20, 15, 6, 1], [1, 2, 3, 4, 3, 2, 1], [1] * 9,
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "shape", [(4, 1), (5, 9), (17, 63), (6, 64), (9, 129), (33, 257), (9, 30, 3)]
+)
+@pytest.mark.parametrize("mode", ["reflect", "mirror", "nearest", "constant", "wrap"])
+def test_bytes_by_whole_weights_over_a_divisor(rng, mode, shape):
+    """Sums that the divisor goes into, and those beside them: over the sum of the weights, over a
+    power of two, of which doubles are exact, over more and less than that, and over no divisor."""
+    x = rng.integers(0, 256, shape, dtype=np.uint8)
+    x[shape[0] // 2 :, : shape[1] // 3] = 255
+    for rows, columns in itertools.product(WHOLE_LINES, repeat=2):
+        window = np.multiply.outer(rows, columns).astype(float)
+        total = window.sum()
+        power = 2.0 ** np.ceil(np.log2(total))
+        for divisor in (total, power, total + 1, 0.9 * total, 1.37 * total):
+            kernel = (window / divisor).reshape(window.shape + (1,) * (len(shape) - 2))
+            agree("correlate", x, kernel, mode=mode)
+    agree("correlate", x, kernel, mode=mode, origin=(1, -2, 0)[: x.ndim])
+
+
+@pytest.mark.parametrize("mode", ["reflect", "constant", "wrap"])
+def test_short_means_of_bytes(rng, mode):
+    x = rng.integers(0, 256, (40, 131), dtype=np.uint8)
+    x[10:20, 50:] = 255
+    for size in itertools.product((2, 3, 4, 5, 6), repeat=2):
+        agree("uniform_filter", x, size, mode=mode, cval=77)
+        agree("uniform_filter", np.dstack([x, x[::-1], x // 2]), (*size, 1), mode=mode, cval=255)
+
+
 def test_brightened_bytes_wrap_around(rng):
     x = rng.integers(0, 256, (40, 90), dtype=np.uint8)
     window = np.multiply.outer(np.linspace(0.3, 1.1, 5), np.linspace(0.2, 2.3, 6))

@@ -8,20 +8,18 @@
  * A ring holds rows of x as bytes, for those sums, and by phases; `middle` FC_FILTER_ROWS rows between the passes.
  * Bound: n + m multiply-adds a pixel for kernels of n rows and m columns, and of four vectors of pixels ten operations to
  * split their bytes and some 23 to cut and pack them: 73 of 16 lanes at 5 x 5, 0.22 ms for 1024 x 1024 at two a cycle of
- * 2.7 GHz. 0.64 to 0.69 was reached: a ring of 35 KB beside the middle is more than L1, the sums in doubt take an eighth.
+ * 2.7 GHz. 0.6 was reached: a ring of 35 KB beside the middle is more than L1, the sums in doubt take a tenth.
  */
 #ifndef FC_FILTER_BYTES_H
 #define FC_FILTER_BYTES_H
 
-#include "filter.h"
-#include "simd/words.h"
+#include "kernels/filter/byte_doubts.h"
+#include "kernels/filter/byte_rows.h"
 
 enum {
     PHASES = 4, /* bytes of a word; FC_FILTER_ROWS as well */
     SUM_VECS = 2,
-    BLOCK = PHASES * VL, /* columns of a vector of words */
     FRACTION = 16,
-    MOST_DOUBTFUL = 512,
 };
 
 typedef struct byte_scratch {
@@ -67,42 +65,18 @@ FC_LOOP static void split_row(const uint8_t *row, int64_t pitch, real *to) {
     }
 }
 
-/* A row of x, extended. */
-FC_COLD static void extend_bytes(const fc_filter_call *call, const piece *p, const uint8_t *row, const int64_t *edges,
-                         uint8_t *to) {
-    uint8_t constant = (uint8_t)call->filter->constant;
-    int64_t first = p->column - call->left[1], last = p->column + p->columns + call->right[1];
-    int64_t begin = larger(first, 0), end = smaller(last, call->columns);
-    memcpy(to + (begin - first), row + begin, (size_t)(end - begin));
-    for (int64_t i = 0; i < (begin - first) + (last - end); i++) {
-        int64_t at = i < begin - first ? i : i + (end - begin);
-        to[at] = edges[i] < 0 ? constant : row[edges[i]];
-    }
-}
-
-/* The rows that output row h and the ones below it read; those before *copied are there already. */
+/* The rows that output row h and the ones below it read, by phases; those before *copied are there already. */
 FC_COLD static void fill_ring(const fc_filter_call *call, const piece *p, int64_t h, int64_t *copied, byte_scratch *s) {
-    const fc_filter *f = call->filter;
-    const uint8_t *x = (const uint8_t *)call->x + p->image * f->x_stride[0] + p->depth * f->x_stride[1];
-    int64_t top = h - f->first.before[1], pitch = PHASES * s->pitch;
-    int64_t needed = smaller(h + FC_FILTER_ROWS, p->end) - h + f->first.kernel[1] - 1;
-    int64_t first = larger(top, *copied), end = top + needed, before = f->first.before[1]; /* q + before is never negative */
-    for (int64_t q = first; q < end; q++) {
-        int64_t y = fc_extended(q, f->size[1], f->extension[1]);
-        uint8_t *row = s->row_ring + (q + before) % call->ring * pitch;
-        if (y < 0)
-            memset(row, (int)f->constant, (size_t)pitch);
-        else
-            extend_bytes(call, p, x + y * f->x_stride[2], s->edges, row);
-        memcpy(row + call->ring * pitch, row, (size_t)pitch);
-    }
-    for (int64_t q = first; q < end; q++) { /* by now stores have left the loads' way */
-        int64_t slot = (q + before) % call->ring;
+    int64_t pitch = PHASES * s->pitch;
+    byte_rows rows = {s->row_ring, pitch, s->edges, true};
+    int64_t first = copy_byte_rows(call, p, h, &rows, copied);
+    for (int64_t q = first; q < *copied; q++) { /* by now stores have left the loads' way */
+        int64_t slot = (q + call->filter->first.before[1]) % call->ring;
         split_row(s->row_ring + slot * pitch, s->pitch, s->ring + slot * pitch);
     }
+    int64_t needed = *copied - (h - call->filter->first.before[1]);
     for (int64_t i = 0; i < call->ring; i++)
-        s->phases[i] = s->ring + (top + smaller(i, needed - 1) + before) % call->ring * pitch;
-    *copied = end;
+        s->phases[i] = s->ring + (h + smaller(i, needed - 1)) % call->ring * pitch;
 }
 
 /* What one input gives to sums [low, high]; w: the weight of sum 0. */
@@ -160,138 +134,9 @@ FC_LOOP static void four_sums(const real *const *in, const real *w, int64_t coun
         sum_block(in, w, count, at, to);
 }
 
-enum { TOGETHER = 8 }; /* sums that are added again side by side, of which a window's eight bytes are read at once */
-
-/* The first byte of each of eight; by way of a double whose last bits it is. A macro, because how a function returns so
- * wide a vector depends on the instruction set. */
-#define FC_LOW_BYTE(from) ((eight_doubles)((from & 255) | 0x4330000000000000) - 0x1p52)
-
-/* Outputs in doubt, by where the first byte of their window lies: of FC_FILTER_ROWS rows at most, `pitch` apart. */
-typedef struct doubtful {
-    const fc_filter_taps *taps;
-    const uint8_t *base;
-    int64_t pitch, count;
-    double margin;
-    uint8_t *to[FC_FILTER_ROWS];
-    int32_t at[MOST_DOUBTFUL];
-} doubtful;
-
-FC_INLINE int64_t row_of(const doubtful *d, int64_t at) {
-    return (at >= d->pitch) + (at >= 2 * d->pitch) + (at >= 3 * d->pitch);
-}
-FC_INLINE void settle_one(doubtful *d, int64_t at, double sum) {
-    int64_t row = row_of(d, at);
-    d->to[row][at - row * d->pitch] = (uint8_t)(int32_t)sum;
-}
-
-/* Cell i of the windows `at`: from its eight bytes, or of neighbours from as many side by side. */
-#define FC_CELLS(row, i, x)                                                                           \
-    do {                                                                                              \
-        if (neighbours) {                                                                             \
-            v_widen_bytes((row) + at[0] + (i), &x);                                                  \
-        } else {                                                                                      \
-            if ((i) % 8 == 0)                                                                         \
-                v_gather_eights((row) + (i), at, &eight);                                             \
-            x = FC_LOW_BYTE(eight);                                                                   \
-            eight >>= 8;                                                                              \
-        }                                                                                             \
-    } while (0)
-
-/* Sums of the windows `at` in double, in SciPy's order, and cut: of all cells, or of pairs at equal distances from the
- * middle. */
-FC_INLINE void exact_bytes(doubtful *d, const int32_t at[TOGETHER], const bool neighbours) {
-    const fc_filter_taps *taps = d->taps;
-    eight_doubles sum = {0}, x, y;
-    eights eight = {0};
-    bool pairs = taps->order == FC_ORDER_EVEN;
-    for (int64_t t = 0; t < taps->count; t += pairs && t > 0 ? 2 : taps->run) {
-        const uint8_t *row = d->base + taps->row[t] * d->pitch + taps->shift[t];
-        for (int64_t i = 0; i < taps->run; i++) {
-            FC_CELLS(row, i, x);
-            if (pairs && t > 0) {
-                FC_CELLS(d->base + taps->row[t + 1] * d->pitch + taps->shift[t + 1], 0, y);
-                x += y;
-            }
-            sum += x * taps->weight[t + i];
-        }
-    }
-    if (neighbours) {
-        int64_t r = row_of(d, at[0]);
-        uint8_t *to = d->to[r] + at[0] - r * d->pitch;
-        for (int i = 0; i < TOGETHER; i++)
-            to[i] = (uint8_t)(int32_t)sum[i];
-        return;
-    }
-    for (int i = 0; i < TOGETHER; i++)
-        settle_one(d, at[i], sum[i]);
-}
-
-/* Those of BLOCK neighbours, where much is in doubt: flat parts of a picture, and even slopes. */
-static void byte_block(doubtful *d, int64_t first) {
-    for (int i = 0; i < BLOCK; i += TOGETHER) {
-        int32_t at[TOGETHER];
-        for (int j = 0; j < TOGETHER; j++)
-            at[j] = (int32_t)first + i + j;
-        exact_bytes(d, at, true);
-    }
-}
-
-/* The sum in any order, where that tells on which side of a whole number it lies. */
-static double rough_bytes(const doubtful *d, int64_t at) {
-    const fc_filter_taps *taps = d->taps;
-    eight_doubles sum = {0}, x;
-    double rest = 0;
-    for (int64_t t = 0; t < taps->count; t += taps->run) {
-        const uint8_t *p = d->base + taps->row[t] * d->pitch + taps->shift[t] + at;
-        const double *w = taps->weight + t;
-        int64_t i = 0;
-        for (; i + TOGETHER <= taps->run; i += TOGETHER) {
-            eight_doubles weight;
-            memcpy(&weight, w + i, sizeof weight);
-            v_widen_bytes(p + i, &x);
-            sum += x * weight;
-        }
-        for (; i < taps->run; i++)
-            rest += p[i] * w[i];
-    }
-    for (int i = 0; i < TOGETHER; i++)
-        rest += sum[i];
-    return rest;
-}
-
-FC_LOOP static void settle_listed(doubtful *d) {
-    enum { LONG = 64 }; /* taps from which a rough sum is faster than one in order */
-    int64_t left = d->taps->count < LONG ? d->count : 0;
-    for (int64_t i = left; i < d->count; i++) {
-        double sum = rough_bytes(d, d->at[i]);
-        if (fabs(sum - rint(sum)) > d->margin)
-            settle_one(d, d->at[i], sum);
-        else
-            d->at[left++] = d->at[i];
-    }
-    for (int64_t i = left; i < round_up(left, TOGETHER); i++)
-        d->at[i] = d->at[left - 1];
-    for (int64_t i = 0; i < left; i += TOGETHER)
-        exact_bytes(d, d->at + i, false);
-    d->count = 0;
-}
-
-/* Lists the outputs of BLOCK columns from `first` on that are in doubt: few, as a rule one at most, which no branch
- * waits for. */
-FC_INLINE void list_doubts(doubtful *d, uint64_t found, int64_t first) {
-    int count = __builtin_popcountll(found);
-    int32_t *at = d->at + d->count;
-    d->count += count;
-    do {
-        int bit = __builtin_ctzll(found | (uint64_t)1 << 63);
-        *at++ = (int32_t)first + PHASES * (bit % VL) + bit / VL;
-        found &= found - 1;
-    } while (--count > 0);
-}
-
 typedef uint32_t shifted_words __attribute__((vector_size(VL * sizeof(uint32_t))));
 
-/* Sums of the phases of BLOCK columns, of which `left` are wanted, to bytes; which of them are in doubt. */
+/* Sums of the phases of BYTE_BLOCK columns, of which `left` are wanted, to bytes; which of them are in doubt. */
 FC_INLINE uint64_t finish_block(const vec sum[PHASES], int32_t doubt, int64_t left, uint8_t *to) {
     words lead = (words){0} + doubt, width = lead + doubt;
     shifted_words all = {0};
@@ -302,7 +147,7 @@ FC_INLINE uint64_t finish_block(const vec sum[PHASES], int32_t doubt, int64_t le
         shifted_words bits = (shifted_words)q;
         all |= (p < 2 ? bits >> (16 - 8 * p) : bits << (8 * p - 16)) & 255u << 8 * p;
     }
-    if (left >= BLOCK) {
+    if (left >= BYTE_BLOCK) {
         memcpy(to, &all, sizeof all);
         return found;
     }
@@ -316,27 +161,16 @@ FC_INLINE uint64_t finish_block(const vec sum[PHASES], int32_t doubt, int64_t le
 /* By how many units of a sum, cut, rounding may have moved it, and one more for the cut. */
 FC_INLINE int32_t units_of(const fc_filter_taps *taps) { return (int32_t)ceil(taps->doubt * (1 << FRACTION)) + 1; }
 
-/* What a pass's doubts are about: `taps` of the rows from `base` on; nothing listed yet. */
-static void begin_doubts(const fc_filter_taps *taps, double doubt, const uint8_t *base, int64_t pitch, doubtful *d) {
-    d->taps = taps, d->base = base, d->pitch = pitch, d->count = 0;
-    d->margin = doubt * 0x1p-20; /* doubt: of a few roundings to 24 bits; these are to 53 */
-}
-
 /* Row r of sums, by phases, to bytes; those in doubt are listed. */
 FC_LOOP static void finish_row(doubtful *d, int64_t r, double doubt, const real *sums, int64_t pitch, int64_t columns, uint8_t *to) {
     int32_t units = (int32_t)ceil(doubt * (1 << FRACTION)) + 1; /* one for the cut */
     d->to[r] = to;
-    for (int64_t at = 0; at < columns; at += BLOCK) {
+    for (int64_t at = 0; at < columns; at += BYTE_BLOCK) {
         vec phases[PHASES];
         for (int64_t p = 0; p < PHASES; p++)
             phases[p] = v_load(sums + p * pitch + at / PHASES);
         uint64_t found = finish_block(phases, units, columns - at, to + at);
-        if (__builtin_popcountll(found) > BLOCK / 4 && at + BLOCK <= columns)
-            byte_block(d, r * d->pitch + at);
-        else
-            list_doubts(d, found, r * d->pitch + at);
-        if (d->count > MOST_DOUBTFUL - 2 * BLOCK)
-            settle_listed(d);
+        take_doubts(d, found, r, at, at + BYTE_BLOCK <= columns, PHASES);
     }
 }
 

@@ -55,6 +55,7 @@ static void find_edges(const fc_filter_call *call, const piece *p, int64_t *edge
 #if FC_HAS_WHOLES
 #include "kernels/filter/bytes.h"
 #include "kernels/filter/whole.h"
+#include "kernels/filter/byte_quotients.h"
 #define cell int16_t
 #define CELL(name) whole_##name
 #define CELLS WHOLE_CELLS
@@ -66,22 +67,22 @@ static void find_edges(const fc_filter_call *call, const piece *p, int64_t *edge
 
 static size_t scratch_bytes(const fc_filter_call *call) {
 #if FC_HAS_WHOLES
-    if (call->bytes)
-        return byte_scratch_at(call, NULL, NULL);
-    if (call->whole)
-        return whole_scratch_bytes(call);
+    switch (call->way) {
+    case FC_WAY_WHOLES: return whole_scratch_bytes(call);
+    case FC_WAY_BYTES: return byte_scratch_at(call, NULL, NULL);
+    case FC_WAY_QUOTIENTS: return quotient_scratch_at(call, NULL, NULL);
+    case FC_WAY_REALS: break;
+    }
 #endif
     return real_scratch_bytes(call);
 }
 static void run(const fc_filter_call *call, int64_t task, void *scratch) {
 #if FC_HAS_WHOLES
-    if (call->bytes) {
-        byte_run(call, task, scratch);
-        return;
-    }
-    if (call->whole) {
-        whole_run(call, task, scratch);
-        return;
+    switch (call->way) {
+    case FC_WAY_WHOLES: whole_run(call, task, scratch); return;
+    case FC_WAY_BYTES: byte_run(call, task, scratch); return;
+    case FC_WAY_QUOTIENTS: quotient_run(call, task, scratch); return;
+    case FC_WAY_REALS: break;
     }
 #endif
     real_run(call, task, scratch);

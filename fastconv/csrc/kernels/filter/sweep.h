@@ -81,28 +81,29 @@ FC_LOOP static void real_sweep_row(fc_order order, const real *const *taps, cons
 }
 
 #if FC_IS_F32
-typedef double doubles __attribute__((vector_size(VL * sizeof(double))));
-/* VL reals; no function, because how one returns so wide a vector depends on the instruction set. */
-#define FC_DOUBLES(p) __builtin_convertvector(v_load(p), doubles)
-
-/* VL outputs from column `at` on, added in double as SciPy does and cut to whole numbers. */
-FC_LOOP static void settle_block(const fc_filter_taps *taps, const real *const *table, int64_t at, real *to) {
+/* DOUBLES outputs from column `at` on, added in double as SciPy does and cut to whole numbers. */
+FC_INLINE void settle_neighbours(const fc_filter_taps *taps, const real *const *table, int64_t at, real *to) {
     doubles sum = {0};
     if (taps->order == FC_ORDER_EVEN || taps->order == FC_ORDER_ODD) {
         double sign = taps->order == FC_ORDER_EVEN ? 1 : -1;
         const real *row = table[taps->row[0]] + at;
-        sum = FC_DOUBLES(row + taps->shift[0]) * taps->weight[0];
+        sum = v_widen_floats(row + taps->shift[0]) * taps->weight[0];
         for (int64_t t = 1; t < taps->count; t += 2) {
             row = table[taps->row[t]] + at;
             const real *other = table[taps->row[t + 1]] + at;
-            sum += (FC_DOUBLES(row + taps->shift[t]) + sign * FC_DOUBLES(other + taps->shift[t + 1])) * taps->weight[t];
+            sum += (v_widen_floats(row + taps->shift[t]) + sign * v_widen_floats(other + taps->shift[t + 1])) * taps->weight[t];
         }
     } else {
         for (int64_t t = 0; t < taps->count; t++)
-            sum += FC_DOUBLES(table[taps->row[t]] + taps->shift[t] + at) * taps->weight[t];
+            sum += v_widen_floats(table[taps->row[t]] + taps->shift[t] + at) * taps->weight[t];
     }
-    for (int i = 0; i < VL; i++)
+    for (int i = 0; i < DOUBLES; i++)
         to[at + i] = (real)trunc(sum[i]);
+}
+
+FC_LOOP static void settle_block(const fc_filter_taps *taps, const real *const *table, int64_t at, real *to) {
+    for (int i = 0; i < VL; i += DOUBLES)
+        settle_neighbours(taps, table, at + i, to);
 }
 
 /* The sum in any order, where that tells on which side of a whole number it lies. */
@@ -114,10 +115,10 @@ FC_LOOP static double rough_sum(const fc_filter_taps *taps, const real *const *t
         const real *p = table[taps->row[t]] + taps->shift[t] + at;
         const double *w = taps->weight + t;
         int64_t i = 0;
-        for (; i + VL <= taps->run; i += VL) {
+        for (; i + DOUBLES <= taps->run; i += DOUBLES) {
             doubles weight;
             memcpy(&weight, w + i, sizeof weight);
-            part += FC_DOUBLES(p + i) * weight;
+            part += v_widen_floats(p + i) * weight;
         }
         for (; i + CHAINS <= taps->run; i += CHAINS)
             for (int j = 0; j < CHAINS; j++)
@@ -126,33 +127,28 @@ FC_LOOP static double rough_sum(const fc_filter_taps *taps, const real *const *t
             rest[i % CHAINS] += (double)p[i] * w[i];
     }
     double sum = rest[0] + rest[1] + rest[2] + rest[3];
-    for (int i = 0; i < VL; i++)
+    for (int i = 0; i < DOUBLES; i++)
         sum += part[i];
     return sum;
 }
 
-enum { DOUBTFUL = 8 }; /* sums that wait for their additions side by side */
-
 /* Outputs `at` in double, in SciPy's order, and cut. */
-static void exact_sums(const fc_filter_taps *taps, const real *const *table, const int32_t at[DOUBTFUL], real *to) {
+static void exact_sums(const fc_filter_taps *taps, const real *const *table, const int32_t at[DOUBLES], real *to) {
     bool pairs = taps->order == FC_ORDER_EVEN || taps->order == FC_ORDER_ODD;
     double sign = taps->order == FC_ORDER_EVEN ? 1 : -1;
-    eight_doubles sum = {0};
+    doubles sum = {0};
     for (int64_t t = 0; t < taps->count; t++) {
         const real *row = table[taps->row[t]] + taps->shift[t];
         double weight = taps->weight[t];
-        eight_floats cells;
-        v_gather_floats(row, at, &cells);
-        eight_doubles x = __builtin_convertvector(cells, eight_doubles);
+        doubles x = v_gather_floats(row, at);
         if (pairs && t > 0) {
             t++;
             row = table[taps->row[t]] + taps->shift[t];
-            v_gather_floats(row, at, &cells);
-            x += sign * __builtin_convertvector(cells, eight_doubles);
+            x += sign * v_gather_floats(row, at);
         }
         sum += x * weight;
     }
-    for (int i = 0; i < DOUBTFUL; i++)
+    for (int i = 0; i < DOUBLES; i++)
         to[at[i]] = (real)trunc(sum[i]);
 }
 
@@ -168,9 +164,9 @@ FC_LOOP static void settle_some(const fc_filter_taps *taps, const real *const *t
         else
             at[left++] = at[i];
     }
-    for (int64_t i = 0; i < left; i += DOUBTFUL) {
-        int32_t some[DOUBTFUL]; /* columns of a strip */
-        for (int j = 0; j < DOUBTFUL; j++)
+    for (int64_t i = 0; i < left; i += DOUBLES) {
+        int32_t some[DOUBLES]; /* columns of a strip */
+        for (int j = 0; j < DOUBLES; j++)
             some[j] = (int32_t)at[smaller(i + j, left - 1)];
         exact_sums(taps, table, some, to);
     }
