@@ -66,7 +66,8 @@ FC_INLINE void h_pack_bytes(halves a, halves b, uint8_t *p) {
     _mm256_storeu_si256((__m256i *)(void *)p, _mm256_permute4x64_epi64(mixed, 0xd8));
 }
 FC_INLINE eights v_gather_eights(const uint8_t *p, const int32_t at[DOUBLES]) {
-    return (eights)_mm256_i32gather_epi64((const long long *)(const void *)p, _mm_loadu_si128((const __m128i *)(const void *)at), 1);
+    __m128i places = _mm_loadu_si128((const __m128i *)(const void *)at);
+    return (eights)_mm256_i32gather_epi64((const long long *)(const void *)p, places, 1);
 }
 FC_INLINE doubles v_widen_bytes(const uint8_t *p) {
     int32_t four;

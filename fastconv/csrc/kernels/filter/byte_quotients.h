@@ -31,9 +31,10 @@ typedef struct quotient_scratch {
 FC_COLD static size_t quotient_scratch_at(const fc_filter_call *call, char *base, quotient_scratch *s) {
     int64_t outside = call->left[1] + call->right[1];
     int64_t pitch = round_up(call->strip + outside + BYTE_BLOCK, 64) + 64; /* rows must not compete for the same sets */
-    size_t sizes[] = {(size_t)call->ring * sizeof(uint8_t *), (size_t)(2 * call->ring * pitch), (size_t)(FC_FILTER_ROWS * pitch) * sizeof(uint16_t),
-                      (size_t)call->first_whole.count * sizeof(halves), (size_t)call->second_whole.count * sizeof(halves),
-                      (size_t)outside * sizeof(int64_t)};
+    size_t sizes[] = {(size_t)call->ring * sizeof(uint8_t *), (size_t)(2 * call->ring * pitch),
+                      (size_t)(FC_FILTER_ROWS * pitch) * sizeof(uint16_t),
+                      (size_t)call->first_whole.count * sizeof(halves),
+                      (size_t)call->second_whole.count * sizeof(halves), (size_t)outside * sizeof(int64_t)};
     enum { COUNT = sizeof sizes / sizeof *sizes };
     char *starts[COUNT];
     size_t total = 0;
@@ -66,7 +67,7 @@ FC_INLINE halves divide_halves(halves sum, const quotient *q) {
     return h_product_high(h_product_high(sum, q->times), q->shift);
 }
 
-/* What a function is compiled for: sums of a constant number of taps that are the same from both sides, or all one; or any. */
+/* What a function is compiled for: any taps, or a constant number that are the same from both sides, or all one. */
 enum { ANY, EVEN, ONES };
 
 static int kind_of(const fc_filter_wholes *w) {

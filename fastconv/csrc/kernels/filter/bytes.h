@@ -26,7 +26,7 @@ typedef struct byte_scratch {
     const real **phases;  /* [ring]: rows of x, extended */
     const real **cells;   /* inputs of the pass along the width */
     real *first_weight, *second_weight;
-    uint8_t *row_ring;    /* the same as bytes, each twice, `ring` rows apart: so any `ring` of them lie one after another */
+    uint8_t *row_ring;    /* the same as bytes, each twice */
     real *ring, *middle, *result; /* result: a row of sums along the width */
     uint8_t *bytes; /* of a row of the middle */
     int64_t *edges;
@@ -36,7 +36,8 @@ typedef struct byte_scratch {
 FC_COLD static size_t byte_scratch_at(const fc_filter_call *call, char *base, byte_scratch *s) {
     int64_t first = call->filter->first.kernel[1], second = call->filter->second.kernel[2];
     int64_t pitch = round_up(round_up(divide_up(call->strip, PHASES), SUM_VECS * VL) + (second + 2) / PHASES, VL);
-    size_t sizes[] = {(size_t)call->ring * sizeof(real *), (size_t)(second + 3) * sizeof(real *), (size_t)first * sizeof(real), (size_t)second * sizeof(real),
+    size_t sizes[] = {(size_t)call->ring * sizeof(real *), (size_t)(second + 3) * sizeof(real *),
+                      (size_t)first * sizeof(real), (size_t)second * sizeof(real),
                       (size_t)(2 * call->ring * PHASES * pitch), (size_t)(call->ring * PHASES * pitch) * sizeof(real),
                       (size_t)(FC_FILTER_ROWS * PHASES * pitch) * sizeof(real), (size_t)(PHASES * pitch) * sizeof(real),
                       (size_t)(PHASES * pitch), (size_t)(call->left[1] + call->right[1]) * sizeof(int64_t)};
@@ -129,7 +130,8 @@ FC_INLINE void sum_block(const real *const *in, const real *w, int64_t count, in
         v_store(to[i / SUM_VECS] + at + i % SUM_VECS * VL, sum[i / SUM_VECS][i % SUM_VECS]);
 }
 
-FC_LOOP static void four_sums(const real *const *in, const real *w, int64_t count, int64_t cells, real *const to[PHASES]) {
+FC_LOOP static void four_sums(const real *const *in, const real *w, int64_t count, int64_t cells,
+                              real *const to[PHASES]) {
     for (int64_t at = 0; at < cells; at += SUM_VECS * VL)
         sum_block(in, w, count, at, to);
 }
@@ -162,7 +164,8 @@ FC_INLINE uint64_t finish_block(const vec sum[PHASES], int32_t doubt, int64_t le
 FC_INLINE int32_t units_of(const fc_filter_taps *taps) { return (int32_t)ceil(taps->doubt * (1 << FRACTION)) + 1; }
 
 /* Row r of sums, by phases, to bytes; those in doubt are listed. */
-FC_LOOP static void finish_row(doubtful *d, int64_t r, double doubt, const real *sums, int64_t pitch, int64_t columns, uint8_t *to) {
+FC_LOOP static void finish_row(doubtful *d, int64_t r, double doubt, const real *sums, int64_t pitch, int64_t columns,
+                               uint8_t *to) {
     int32_t units = (int32_t)ceil(doubt * (1 << FRACTION)) + 1; /* one for the cut */
     d->to[r] = to;
     for (int64_t at = 0; at < columns; at += BYTE_BLOCK) {
@@ -175,7 +178,8 @@ FC_LOOP static void finish_row(doubtful *d, int64_t r, double doubt, const real 
 }
 
 /* Row r of the middle, cut to bytes as SciPy's lies between its passes, with its own border. */
-FC_COLD static void cut_middle(const fc_filter_call *call, const piece *p, int64_t r, const uint8_t *base, const byte_scratch *s) {
+FC_COLD static void cut_middle(const fc_filter_call *call, const piece *p, int64_t r, const uint8_t *base,
+                               const byte_scratch *s) {
     const fc_filter *f = call->filter;
     real *row = s->middle + r * PHASES * s->pitch;
     int64_t first = p->column - call->left[1], n = call->left[1] + p->columns + call->right[1];
@@ -192,7 +196,7 @@ FC_COLD static void cut_middle(const fc_filter_call *call, const piece *p, int64
 
 /* The second pass of row r. */
 FC_COLD static void byte_row(const fc_filter_call *call, int64_t r, int64_t columns, const byte_scratch *s, doubtful *d,
-                     uint8_t *out) {
+                             uint8_t *out) {
     int64_t count = call->filter->second.kernel[2];
     real *to[PHASES];
     for (int64_t c = 0; c < count + 3; c++)

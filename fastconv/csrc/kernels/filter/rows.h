@@ -25,7 +25,8 @@ typedef struct CELL(filter_scratch) {
 FC_COLD static size_t CELL(scratch_at)(const fc_filter_call *call, char *base, CELL(filter_scratch) *s) {
     int64_t depth = call->filter->first.kernel[0];
     int64_t most = larger(larger(call->first.count, call->second.count), call->window.count);
-    int64_t pitch = round_up(call->strip + call->left[0] + call->right[0] + call->left[1] + call->right[1] + CELL_SLACK, CELLS);
+    int64_t outside = call->left[0] + call->right[0] + call->left[1] + call->right[1];
+    int64_t pitch = round_up(call->strip + outside + CELL_SLACK, CELLS);
     pitch += 3 * CELLS; /* no power of two: rows must not compete for the same sets of L1 */
     int64_t fours = call->first.box && call->filter->first.kernel[1] >= FC_FILTER_FOURS;
     fours *= call->filter->first.kernel[1] / 4 - 1;
@@ -34,7 +35,7 @@ FC_COLD static size_t CELL(scratch_at)(const fc_filter_call *call, char *base, C
                        (size_t)(depth * call->ring * pitch) * sizeof(cell), (size_t)pitch * sizeof(cell),
                        (size_t)(FC_FILTER_ROWS * pitch) * sizeof(cell), (size_t)pitch * sizeof(cell),
                        (size_t)pitch * 8,
-                       (size_t)(call->left[0] + call->right[0] + call->left[1] + call->right[1]) * sizeof(int64_t),
+                       (size_t)outside * sizeof(int64_t),
                        call->first.piece || call->second.piece ? (size_t)pitch * sizeof(cell) : 0,
                        (size_t)(fours * pitch) * sizeof(cell)};
     char *starts[12];
@@ -95,7 +96,8 @@ static void CELL(extend_middle)(const fc_filter_call *call, const int64_t *edges
 }
 
 /* The table for output row h and the ones below it; rows up to *copied are in the ring already, unless x is read. */
-static void CELL(fill_table)(const fc_filter_call *call, const piece *p, int64_t h, int64_t *copied, CELL(filter_scratch) *s) {
+static void CELL(fill_table)(const fc_filter_call *call, const piece *p, int64_t h, int64_t *copied,
+                             CELL(filter_scratch) *s) {
     const fc_filter *f = call->filter;
     int64_t size = (int64_t)fc_element_size(f->x_element), top = h - f->first.before[1];
     int64_t first = p->column - (call->inside ? 0 : call->left[0] + call->left[1]);

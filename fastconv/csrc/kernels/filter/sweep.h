@@ -153,8 +153,8 @@ static void exact_sums(const fc_filter_taps *taps, const real *const *table, con
 }
 
 /* The first `count` outputs of `at`. */
-FC_LOOP static void settle_some(const fc_filter_taps *taps, const real *const *table, int64_t *at, int64_t count, double margin,
-                        real *to) {
+FC_LOOP static void settle_some(const fc_filter_taps *taps, const real *const *table, int64_t *at, int64_t count,
+                                double margin, real *to) {
     enum { LONG = 64 }; /* taps from which a rough sum is faster than one in order */
     int64_t left = 0;
     for (int64_t i = 0; i < count; i++) {
@@ -174,7 +174,8 @@ FC_LOOP static void settle_some(const fc_filter_taps *taps, const real *const *t
 
 /* Where rounding could have carried a sum past a whole number, the double sum decides: of a vector where much of it
  * is in doubt (flat parts of a picture), else of single outputs. */
-FC_LOOP static void settle_row(const fc_filter_taps *taps, const real *const *table, real doubt, int64_t columns, real *to) {
+FC_LOOP static void settle_row(const fc_filter_taps *taps, const real *const *table, real doubt, int64_t columns,
+                               real *to) {
     vec limit = v_set1(doubt);
     double margin = (double)doubt * 0x1p-20; /* doubt: a few roundings to 24 bits; these are to 53 */
     int64_t some[64], count = 0;
