@@ -133,7 +133,8 @@ static void pack_step_tile(const fc_part *part, const shape *s, int64_t i, const
     real transformed[WINDOW][STEP_CHANNELS * PANEL_ROWS];
     int parts = split_parts(part);
     memset(transformed, 0, sizeof transformed);
-    transform_weights(s, i, from, 1, begin, end, transformed[0], STEP_CHANNELS * PANEL_ROWS);
+    transform_weights(s, i, from + begin * s->taps * PANEL_ROWS, 0, 1, end - begin, transformed[0],
+                      STEP_CHANNELS * PANEL_ROWS);
     for (int64_t j = 0; j < s->w.window; j++, to += product_reals)
         for (int pair = 0; pair < TILE_PAIRS; pair++) {
             vec even = v_load(transformed[j] + pair * PANEL_ROWS);
@@ -167,7 +168,7 @@ static void pack(const fc_part *part, const fc_weight_view *weight, const fc_wei
         real *largest = packed, *tiles = largest + largest_reals(part) + g * group_reals(part, &s);
         real *given = largest + largest_reals(part) + part->problem.groups * group_reals(part, &s) + g * group;
         for (int64_t row = 0; row < part->group_out_ch; row += PANEL_ROWS)
-            pack_panel(part, &s, weight, g, row, smaller(PANEL_ROWS, part->group_out_ch - row),
+            pack_panel(part, &s, weight, g, row, smaller(PANEL_ROWS, part->group_out_ch - row), 0, s.steps,
                        given + row * s.steps * s.taps);
         pack_group(part, &s, given, tiles);
         tile_magnitude most = tile_no_magnitude();
