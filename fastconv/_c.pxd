@@ -225,5 +225,8 @@ cdef extern from "cgroup.h" nogil:
     double fc_cgroup_cores(const char *root)
 
 cdef extern from "threads.h" nogil:
+    ctypedef void fc_task_fn(void *context, int64_t task, int64_t before, void *scratch) noexcept nogil
+    fc_status fc_parallel_for(int64_t tasks, int threads, size_t scratch_bytes, fc_task_fn *fn, void *context)
+    int fc_threads_for(double flops, int requested)
     unsigned fc_enter_float_mode()
     void fc_leave_float_mode(unsigned mode)

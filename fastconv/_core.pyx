@@ -497,19 +497,48 @@ cdef class Filter:
 threads_here = ContextVar("fastconv_num_threads", default=0)
 
 
+cdef enum:
+    SCAN_PIECES = 64
+    SCAN_FLOPS = 10  # of a value, so to speak: reading it takes as long as so much arithmetic
+
+
+cdef struct Scan:
+    const Py_buffer *values
+    double limit
+    int64_t pieces
+    bint outside[SCAN_PIECES]
+
+
+cdef void scan_piece(void *context, int64_t task, int64_t before, void *scratch) noexcept nogil:
+    cdef Scan *scan = <Scan *> context
+    cdef Py_ssize_t count = scan.values.len // scan.values.itemsize
+    cdef Py_ssize_t begin = task * count // scan.pieces, end = (task + 1) * count // scan.pieces
+    if scan.values.itemsize == 4:
+        scan.outside[task] = not all_within(<const float *> scan.values.buf + begin, end - begin, <float> scan.limit)
+    else:
+        scan.outside[task] = not all_within(<const double *> scan.values.buf + begin, end - begin, scan.limit)
+
+
 def within(array, double limit):
     """Whether all of an array of floats lies in [-limit, limit], as NaN does not; None: not of one piece."""
     cdef _View view = _View()
-    cdef Py_buffer *b = &view.buffer
-    cdef bint inside
-    if not view.reads(array) or not PyBuffer_IsContiguous(b, b'A'):
+    cdef Scan scan
+    cdef int threads
+    cdef int64_t piece
+    cdef fc_status status
+    if not view.reads(array) or not PyBuffer_IsContiguous(&view.buffer, b'A'):
         return None
+    threads = -<int> threads_here.get()
+    scan.values, scan.limit = &view.buffer, limit
     with nogil:
-        if b.itemsize == 4:
-            inside = all_within(<const float *> b.buf, b.len // 4, <float> limit)
-        else:
-            inside = all_within(<const double *> b.buf, b.len // 8, limit)
-    return inside
+        threads = fc_threads_for(SCAN_FLOPS * <double> view.buffer.len / view.buffer.itemsize, threads)
+        scan.pieces = min(4 * threads, SCAN_PIECES) if threads > 1 else 1
+        status = fc_parallel_for(scan.pieces, threads, 0, scan_piece, &scan)
+    check(status)
+    for piece in range(scan.pieces):
+        if scan.outside[piece]:
+            return False
+    return True
 
 
 def dense_channels(array, int rank, bint channels_last):

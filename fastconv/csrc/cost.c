@@ -86,7 +86,9 @@ double fc_cost_pack(const fc_kernel *kernel, const fc_part *part) {
     const fc_machine *m = fc_cpu_machine();
     if (!part->problem.pack_per_call)
         return 0;
-    double bytes = (double)kernel->packed_bytes(part);
+    fc_part one = *part; /* a kernel may pack for many images what it packs at use for few */
+    one.problem.batch = 1;
+    double bytes = (double)kernel->packed_bytes(&one);
     return bytes / m->pack_rate + (bytes > (double)m->l2_bytes / 2 ? bytes / m->l3_rate : 0);
 }
 

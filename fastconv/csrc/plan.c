@@ -17,7 +17,8 @@ typedef struct weights_signature {
     int64_t kernel[FC_MAX_SPATIAL], stride[FC_MAX_SPATIAL], dilation[FC_MAX_SPATIAL];
     int64_t phase_shift[FC_MAX_SPATIAL]; /* transposed: which taps part 0 reads */
     int64_t part_count;
-    int64_t pack_per_call; /* such weights may be no copy, or for this layout of x alone */
+    int64_t pack_per_call; /* such weights may be no copy, or for this x alone */
+    int64_t images, out_size[FC_MAX_SPATIAL]; /* of such weights */
     size_t packed_bytes;
 } weights_signature;
 
@@ -40,11 +41,13 @@ static weights_signature sign(const fc_plan *plan) {
     s.depth_multiplier = p->depth_multiplier;
     s.part_count = plan->part_count;
     s.pack_per_call = p->pack_per_call ? 1 + p->x_channels_last : 0;
+    s.images = p->pack_per_call ? p->batch : 0;
     s.packed_bytes = plan->packed_bytes;
     for (int axis = 0; axis < FC_MAX_SPATIAL; axis++) {
         s.kernel[axis] = p->kernel[axis];
         s.stride[axis] = p->stride[axis];
         s.dilation[axis] = p->dilation[axis];
+        s.out_size[axis] = p->pack_per_call ? plan->out_size[axis] : 0;
         if (p->operation == FC_CONV_TRANSPOSED)
             s.phase_shift[axis] = p->pad_before[axis] % p->stride[axis];
     }

@@ -109,3 +109,17 @@ def test_plain_arguments():
     assert _core.plain((1, "same", None, True, (1, (2, 3)), "zeros"))
     for odd in (1.0, (1, True), ((1, 1.0),), [1], np.int64(1), ("clip", 0.0, 6.0)):
         assert not _core.plain((1, odd))
+
+
+def test_a_weight_that_is_not_finite_is_found_wherever_it_is():
+    """Large weights are looked through by several threads."""
+    for dtype, size in ((np.float32, 400_001), (np.float64, 300_013), (np.float32, 17)):
+        weights = np.ones(size, dtype)
+        with fc.num_threads(3):
+            assert _core.within(weights, 2.0)
+            for place in np.unique(np.linspace(0, size - 1, 37).astype(int)):
+                for value in (np.nan, -np.inf, -3.0):
+                    weights[place] = value
+                    assert not _core.within(weights, 2.0), (dtype, place, value)
+                weights[place] = 1
+        assert _core.within(weights[::2], 2.0) is None

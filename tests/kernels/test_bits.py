@@ -253,12 +253,19 @@ def test_public_calls(algorithm, dtype):
 
 
 GEMM_ROWS = [row for row in driver.ROWS if driver.algorithm_of(row) in ("gemm", "gemm_split")]
+ONE_CALL_ROWS = [
+    row
+    for row in driver.ROWS
+    if driver.algorithm_of(row).startswith(("gemm", "direct", "winograd"))
+]
 GROUPED_ROWS = [row for row in driver.ROWS if driver.algorithm_of(row) == "grouped"]
 
 
-@pytest.mark.parametrize("row", GEMM_ROWS)
-def test_gemm_reads_weights_of_one_call_where_they_lie(row):
-    """Packed or read from any strides, for few pixels or many, the bits are the same."""
+@pytest.mark.parametrize("row", ONE_CALL_ROWS)
+def test_weights_of_one_call_are_read_where_they_lie(row):
+    """Packed or read from any strides, for few pixels or many, on one thread or three, the bits are
+    the same, and so are those of windows that hold what transforms cannot take."""
+    tried = 0
     for case in (
         Case(70, 37, (9, 11), (3, 3), flip=True),
         Case(24, 10, (7, 6), (2, 3), groups=2),
@@ -266,16 +273,34 @@ def test_gemm_reads_weights_of_one_call_where_they_lie(row):
         Case(5, 9, (24, 24), (1, 1)),
         Case(350, 37, (7, 7), (1, 1), channels_last=True),
         Case(41, 50, (19, 40), (3, 3), stride=(2, 1)),
+        Case(150, 85, (7, 7), (3, 3), padding=both(1, 1), bias=True, activation="relu"),
+        Case(150, 85, (7, 7), (3, 3), padding=both(1, 1), batch=2, channels_last=True),
+        Case(140, 50, (14, 14), (3, 3), padding=both(1, 1), groups=2),
+        Case(72, 41, (3, 6, 6), (2, 3, 5), padding=((0, 0), (1, 1), (2, 2))),
+        Case(80, 33, (9, 9), (4, 4), stride=(2, 2)),
+        Case(70, 37, (6, 5), (3, 3), (2, 2), padding=both(1, 1), operation="conv_transpose"),
+        Case(96, 40, (61,), (9,), padding=((4, 4),)),
     ):
-        arrays = driver.stored(row, case, driver.values_of(case))
-        packed = driver.run(row, case, driver.plan(row, case), arrays)
+        usual, made = driver.plan(row, case), driver.plan(row, case, pack_per_call=True)
+        if made is None:
+            continue
+        tried += 1
+        values = driver.values_of(case)
+        x = values.x.copy()
+        x.flat[3] = np.inf
+        arrays = driver.stored(row, case, dataclasses.replace(values, x=x))
+        packed = driver.run(row, case, usual, arrays)
         spread = np.empty((*arrays.weight.shape, 2), arrays.weight.dtype)[..., 0]
         spread[...] = arrays.weight
-        made = driver.plan(row, case, pack_per_call=True)
         for weight in (arrays.weight, spread, np.asfortranarray(arrays.weight)):
-            again = driver.run(row, case, made, dataclasses.replace(arrays, weight=weight))
-            assert np.array_equal(bits(packed), bits(again)), (row, case)
-        assert not driver.plan(row, case).accepts(made.pack(arrays.weight))
+            for threads in (1, 3):
+                moved = dataclasses.replace(arrays, weight=weight)
+                again = driver.run(row, case, made, moved, threads=threads)
+                assert np.array_equal(bits(packed), bits(again)), (row, case)
+        assert not usual.accepts(made.pack(arrays.weight))
+        larger = dataclasses.replace(case, batch=case.batch + 8)
+        assert not driver.plan(row, larger, pack_per_call=True).accepts(made.pack(arrays.weight))
+    assert tried >= (3 if driver.is_transform(row) else 13)
 
 
 @pytest.mark.parametrize("row", GROUPED_ROWS)

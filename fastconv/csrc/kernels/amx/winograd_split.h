@@ -132,8 +132,10 @@ static void pack_step_tile(const fc_part *part, const shape *s, int64_t i, const
                            int64_t product_reals, real *to) {
     real transformed[WINDOW][STEP_CHANNELS * PANEL_ROWS];
     int parts = split_parts(part);
-    memset(transformed, 0, sizeof transformed);
-    transform_weights(s, i, from, 1, begin, end, transformed[0], STEP_CHANNELS * PANEL_ROWS);
+    if (end - begin < STEP_CHANNELS)
+        memset(transformed, 0, sizeof transformed);
+    transform_weights(s, i, from + begin * s->taps * PANEL_ROWS, 0, 1, end - begin, transformed[0],
+                      STEP_CHANNELS * PANEL_ROWS);
     for (int64_t j = 0; j < s->w.window; j++, to += product_reals)
         for (int pair = 0; pair < TILE_PAIRS; pair++) {
             vec even = v_load(transformed[j] + pair * PANEL_ROWS);
@@ -142,39 +144,50 @@ static void pack_step_tile(const fc_part *part, const shape *s, int64_t i, const
         }
 }
 
-static void pack_group(const fc_part *part, const shape *s, const real *given, real *tiles) {
+static void pack_row_tile(const fc_part *part, const shape *s, int64_t row, const real *given, real *tiles) {
     int64_t rows = row_tiles(part), row_reals = row_tile_reals(part, s), per_slice = slice_tiles(s);
     int parts = split_parts(part);
-    for (int64_t row = 0; row < rows; row++, given += PANEL_ROWS * s->steps * s->taps)
-        for (int64_t tile = 0; tile < step_tiles(s); tile++) {
-            int64_t index = tile / per_slice, channel = tile % per_slice * STEP_CHANNELS;
-            int64_t begin = index * s->channels + channel;
-            int64_t end = begin + smaller(STEP_CHANNELS, s->channels - channel);
-            for (int64_t i = 0; i < s->h.window; i++)
-                pack_step_tile(part, s, i, given, begin, end, rows * row_reals,
-                               tiles + (i * s->w.window * rows + row) * row_reals + tile * parts * TILE_DWORDS);
-        }
+    for (int64_t tile = 0; tile < step_tiles(s); tile++) {
+        int64_t index = tile / per_slice, channel = tile % per_slice * STEP_CHANNELS;
+        int64_t begin = index * s->channels + channel;
+        int64_t end = begin + smaller(STEP_CHANNELS, s->channels - channel);
+        for (int64_t i = 0; i < s->h.window; i++)
+            pack_step_tile(part, s, i, given, begin, end, rows * row_reals,
+                           tiles + (i * s->w.window * rows + row) * row_reals + tile * parts * TILE_DWORDS);
+    }
 }
 
-static int64_t pack_units(const fc_part *part) { return part->problem.groups; }
+/* One row tile of a group each. */
+static int64_t pack_units(const fc_part *part) { return part->problem.groups * row_tiles(part); }
 
 static void pack(const fc_part *part, const fc_weight_view *weight, const fc_weight_view *pointwise, void *packed,
                  int64_t begin, int64_t end) {
     (void)pointwise;
     shape s = shape_of(part);
-    int64_t group = round_up(part->group_out_ch, PANEL_ROWS) * s.steps * s.taps;
-    for (int64_t g = begin; g < end; g++) {
-        real *largest = packed, *tiles = largest + largest_reals(part) + g * group_reals(part, &s);
-        real *given = largest + largest_reals(part) + part->problem.groups * group_reals(part, &s) + g * group;
-        for (int64_t row = 0; row < part->group_out_ch; row += PANEL_ROWS)
-            pack_panel(part, &s, weight, g, row, smaller(PANEL_ROWS, part->group_out_ch - row),
-                       given + row * s.steps * s.taps);
-        pack_group(part, &s, given, tiles);
+    int64_t rows = row_tiles(part), reals = PANEL_ROWS * s.steps * s.taps;
+    real *largest = packed, *tiles = largest + largest_reals(part);
+    real *given = tiles + part->problem.groups * group_reals(part, &s);
+    for (int64_t unit = begin; unit < end; unit++) {
+        int64_t g = unit / rows, row = unit % rows;
+        real *panel = given + unit * reals;
+        pack_panel(part, &s, weight, g, row * PANEL_ROWS, smaller(PANEL_ROWS, part->group_out_ch - row * PANEL_ROWS), 0,
+                   s.steps, panel);
+        pack_row_tile(part, &s, row, panel, tiles + g * group_reals(part, &s));
         tile_magnitude most = tile_no_magnitude();
-        for (int64_t i = 0; i < group; i += VL)
-            most = tile_see(most, v_load(given + i));
-        largest[g] = tile_largest(most);
+        for (int64_t i = 0; i < reals; i += VL)
+            most = tile_see(most, v_load(panel + i));
+        largest[unit] = tile_largest(most);
     }
+}
+
+/* The largest magnitude of a group's weights. */
+static real group_largest(const fc_part *part, const real *largest, int64_t group) {
+    real most = 0;
+    for (int64_t row = 0; row < row_tiles(part); row++) {
+        real each = largest[group * row_tiles(part) + row];
+        most = each > most ? each : most;
+    }
+    return most;
 }
 
 /* grid: panels of lanes, ranges of output channels, output channels of a range. Ranges of a panel are neighbours, and a
@@ -238,7 +251,7 @@ static void run(const fc_call *call, int64_t task, void *scratch) {
             split_inputs(&in, begin, end);
         multiply_span(&products, begin, end);
     }
-    judge_lanes(lanes, largest[group], in.scratch + l.seen, in.scratch + l.bad);
+    judge_lanes(lanes, group_largest(part, largest, group), in.scratch + l.seen, in.scratch + l.bad);
     split_output out = {.in = &in, .call = call, .n = n, .group = group, .bounds = fc_bounds_of(&part->problem)};
     out.given = given + group * round_up(part->group_out_ch, PANEL_ROWS) * s.steps * s.taps;
     out.quick = out.bounds.only && call->tensors.residual.data == NULL;

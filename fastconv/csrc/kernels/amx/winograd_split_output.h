@@ -56,7 +56,8 @@ static void finish_directly(const split_output *job, int64_t lane, int64_t row, 
     const split_input *in = job->in;
     const shape *s = in->s;
     real sums[OUT_TILE * OUT_TILE][FINISH_ROWS];
-    sum_tile(in->part, s, in->x, in->group, in->segments, lane, job->given, row, rows, sums);
+    const real *weights = job->given + row / PANEL_ROWS * PANEL_ROWS * s->steps * s->taps + row % PANEL_ROWS;
+    sum_tile(in->part, s, in->x, in->group, in->segments, lane, weights, rows, sums);
     for (int64_t i = 0; i < s->h.step; i++)
         for (int64_t j = 0; j < s->w.step; j++)
             v_store(finished + (i * LINE_PIXELS + j) * TILE_SIDE,

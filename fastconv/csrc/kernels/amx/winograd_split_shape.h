@@ -31,11 +31,13 @@ FC_INLINE int64_t panels_of(const fc_part *part, const shape *s) {
     return divide_up(lane_tiles(s), larger(part->block[LANE_TILES], 1));
 }
 
-/* The packed weights: [largest magnitude of each group], then for each group [product][row tile][step tile][part][pair]
+/* The packed weights: [largest magnitude of each group's row tiles], then for each group [product][row tile][step tile][part][pair]
  * [row][2] in bfloat16, then as winograd/weights.h gives them, for what the tiles cannot multiply. */
-FC_INLINE int64_t largest_reals(const fc_part *part) { return round_up(part->problem.groups, 16); }
 FC_INLINE int64_t row_tile_reals(const fc_part *part, const shape *s) {
     return step_tiles(s) * split_parts(part) * TILE_DWORDS;
+}
+FC_INLINE int64_t largest_reals(const fc_part *part) {
+    return round_up(part->problem.groups * row_tiles(part), TILE_SIDE);
 }
 FC_INLINE int64_t group_reals(const fc_part *part, const shape *s) {
     return s->products * row_tiles(part) * row_tile_reals(part, s);

@@ -9,7 +9,8 @@
  *
  * Weights: [group][block of BLOCK_VECS vectors][chunk of input channels][tap][channel][lane], zeros in lanes past
  * the last channel. A chunk holds about CHUNK_STEPS products per sum, starts from zero and is added to the block's
- * sums, so rounding grows more slowly than in one chain, and its weights (up to 160 KB a block) stream from L2.
+ * sums, so rounding grows more slowly than in one chain, and its weights (up to 160 KB a block) stream from L2, where a
+ * functional call of few pixels packs them right before (pack.h).
  *
  * Loops of a task (image, group, depth, block of rows and columns, block of output channels):
  *     chunk (window loaded into L2) > block of vectors > group of pixels > pairs of rows > tile
@@ -96,6 +97,8 @@ static bool step_in_place(const fc_part *part, int64_t channels) {
 #define SUM_CYCLES 0.5
 #define MIXED_CYCLES 420.0
 #define SPAN_CYCLES 52.0
+/* Of a weight turned around where it is used. */
+#define AT_USE_CYCLES 0.85
 /* As long as a line takes that nothing asks for ahead, in bytes of a stream. */
 #define LINE_BYTES_MISSED 400.0
 
@@ -212,10 +215,6 @@ static double mixed_pairs(const fc_part *part) {
     return share < 1 ? share : 1;
 }
 
-static size_t packed_bytes(const fc_part *part) {
-    return (size_t)(part->problem.groups * round_up(part->group_out_ch, VL) * part->reduction) * sizeof(real);
-}
-
 /* x and out, and the lines that groups of channels which end no vector leave to their stores to find: groups come to a
  * pixel one after the other, when L2 may have lost it. */
 static double traffic_seconds(const fc_part *part, const fc_machine *machine) {
@@ -226,6 +225,15 @@ static double traffic_seconds(const fc_part *part, const fc_machine *machine) {
     bool streams = !part->problem.pack_per_call && weights > (double)machine->l2_bytes / 2;
     double stream = streams ? weights / machine->l3_rate : 0;
     return fc_cost_traffic(part, machine) + missed + stream;
+}
+
+/* Seconds of packing a functional call's weights at use, which is counted for one image, whatever the batch. */
+static double at_use_seconds(const fc_part *part, const fc_machine *machine) {
+    double weights = (double)(part->problem.out_ch * part->reduction), bytes = weights * sizeof(real);
+    if (!images_pack_at_use(part, 1))
+        return 0;
+    double stream = bytes > (double)machine->l2_bytes / 2 ? bytes / machine->l3_rate : 0;
+    return 2 * AT_USE_CYCLES * weights / machine->vector_fma_rate[FC_PASTE(FC_ISA_, FC_ISA)] + stream;
 }
 
 static FC_COLD double seconds(const fc_part *part, const fc_machine *machine) {
@@ -253,7 +261,8 @@ static FC_COLD double seconds(const fc_part *part, const fc_machine *machine) {
     bool ragged = by_channel && part->group_out_ch % VL != 0;
     store += ragged ? 5.4 * pixels : 0;
     double cycles = groups * (tile + window_cycles(part, machine) + store + turn);
-    return cycles / clock + traffic_seconds(part, machine) + 0.5 * fc_cost_passes(part, machine);
+    return cycles / clock + traffic_seconds(part, machine) + 0.5 * fc_cost_passes(part, machine) +
+           at_use_seconds(part, machine);
 }
 
 /* grid: rows per task, columns per task, lanes per task, tasks per image and group */
@@ -269,7 +278,11 @@ static int64_t partition(const fc_part *part, int threads, int64_t grid[4]) {
         grid[3] = planes * divide_up(height, grid[0]) * divide_up(width, grid[1]) * divide_up(lanes, grid[2]);
         if (outer * grid[3] >= wanted)
             break;
-        if (grid[0] >= 8)
+        if (packs_at_use(part) && grid[2] >= 2 * BLOCK_LANES) /* rows would pack the same weights again */
+            grid[2] = round_up(divide_up(grid[2], 2), BLOCK_LANES);
+        else if (packs_at_use(part) && outer * grid[3] >= threads)
+            break;
+        else if (grid[0] >= 8)
             grid[0] = round_up(divide_up(grid[0], 2), 2);
         else if (grid[2] >= 4 * BLOCK_LANES)
             grid[2] = round_up(divide_up(grid[2], 2), BLOCK_LANES);
@@ -351,9 +364,9 @@ static store_group store_group_of(int64_t rows, int64_t columns) {
     return group;
 }
 
-/* Where one worker keeps its window, the runs of taps and the sums. */
+/* Where one worker keeps its window, the runs of taps, the sums and weights packed at use. */
 typedef struct scratch_map {
-    size_t taps, sums, bytes;
+    size_t taps, sums, weights, bytes;
 } scratch_map;
 
 static size_t align_up(size_t bytes) { return (bytes + 63) / 64 * 64; }
@@ -367,7 +380,9 @@ static scratch_map scratch_of(const fc_part *part) {
     scratch_map map;
     map.taps = align_up(window_bytes);
     map.sums = map.taps + align_up(2 * (size_t)part->taps * sizeof(tap_run));
-    map.bytes = map.sums + align_up(pixels * lanes * sizeof(real));
+    map.weights = map.sums + align_up(pixels * lanes * sizeof(real));
+    int64_t packed = packs_at_use(part) ? chunk_channels(part) * part->taps * BLOCK_LANES : 0;
+    map.bytes = map.weights + align_up((size_t)packed * sizeof(real));
     return map;
 }
 
@@ -520,10 +535,10 @@ static void run(const fc_call *call, int64_t task, void *scratch) {
     real *sums = (real *)(void *)((char *)scratch + map.sums);
     int64_t in_ch = part->group_in_ch, chunk_size = part->block[CHANNELS];
     bool one_chunk = chunk_size >= in_ch;
-    const real *weights =
-        (const real *)call->packed + b.group * round_up(part->group_out_ch, VL) * part->reduction;
+    real *room = (real *)(void *)((char *)scratch + map.weights);
+    direct_weights weights = weights_of(part, call->packed, b.group, room);
     store_group group = store_group_of(b.rows, b.columns);
-    bool by_pixels = one_chunk && part->block[FETCHES] && call->tensors.out.stride[1] == 1;
+    bool by_pixels = one_chunk && part->block[FETCHES] && call->tensors.out.stride[1] == 1 && !packs_at_use(part);
     if (by_pixels)
         group.columns = smaller(group.columns, STREAM_PIXELS);
     for (int64_t channel = 0; channel < in_ch; channel += chunk_size) {
@@ -534,7 +549,8 @@ static void run(const fc_call *call, int64_t task, void *scratch) {
         for (int64_t outer = 0; outer < (by_pixels ? groups : 1); outer++)
             for (job.lane = b.lane_begin; job.lane < b.lane_end; job.lane += job.lanes) {
                 job.lanes = smaller(BLOCK_LANES, b.lane_end - job.lane);
-                job.weights = weights + job.lane * part->reduction + channel * part->taps * job.lanes;
+                job.weights = weights_at(part, &weights, channel, smaller(chunk_size, in_ch - channel), job.lane,
+                                         job.lanes);
                 if (!one_chunk)
                     job.sums = sums + (job.lane - b.lane_begin) * b.rows * b.columns;
                 for (int64_t i = by_pixels ? outer : 0; i < (by_pixels ? outer + 1 : groups); i++) {

@@ -32,14 +32,13 @@ static void add_window(const shape *s, slice at, const real *window, const real 
         }
 }
 
-/* The outputs of lane `lane` for the rows from `row` on, all of one panel of `given`: weights of the group as packed,
- * [panel of rows][step][tap][row]. `channel` is the group's first in x; the lane's segment is resolved anew. */
+/* The outputs of lane `lane` for `rows` rows of one panel of weights as packed, [step][tap][row], from the first row's
+ * on. `channel` is the group's first in x; the lane's segment is resolved anew. */
 static void sum_tile(const fc_part *part, const shape *s, const fc_tensor *x, const stor *channel, segment *segments,
-                     int64_t lane, const real *given, int64_t row, int64_t rows, real sums[][FINISH_ROWS]) {
+                     int64_t lane, const real *weights, int64_t rows, real sums[][FINISH_ROWS]) {
     segment *g = segments;
     while (lane >= g->lane + g->tiles)
         g++;
-    const real *weights = given + row / PANEL_ROWS * PANEL_ROWS * s->steps * s->taps + row % PANEL_ROWS;
     real window[WINDOW * WINDOW];
     memset(sums, 0, (size_t)(s->h.step * s->w.step * FINISH_ROWS) * sizeof(real));
     for (int64_t index = 0; index < s->slices; index++) {

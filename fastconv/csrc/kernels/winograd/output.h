@@ -9,6 +9,7 @@
 #define FC_WINOGRAD_OUTPUT_H
 
 #include "kernels/winograd/direct_tile.h"
+#include "kernels/winograd/given.h"
 #include "kernels/winograd/input.h"
 
 /* What the transform back applies at once: bias and two bounds. Any other epilogue follows line by line. */
@@ -64,7 +65,7 @@ FC_INLINE bool finish_row(const int tall, const int wide, int64_t vecs, const qu
 typedef struct output_job {
     const input_job *in;
     const fc_call *call;
-    const real *given; /* weights of the group: [panel of rows][step][tap][row] */
+    const given_weights *given;
     int64_t n, group, lanes;
     fc_bounds bounds;
     bool quick;
@@ -82,7 +83,8 @@ static void sum_directly(const output_job *job, int64_t lane, int64_t row, int64
     const input_job *in = job->in;
     const shape *s = in->s;
     real sums[OUT_TILE * OUT_TILE][FINISH_ROWS];
-    sum_tile(in->part, s, in->x, in->group, in->segments, lane, job->given, row, rows, sums);
+    const real *weights = given_at(job->given, row / PANEL_ROWS * PANEL_ROWS, 1, 0, s->steps) + row % PANEL_ROWS;
+    sum_tile(in->part, s, in->x, in->group, in->segments, lane, weights, rows, sums);
     for (int64_t r = 0; r < rows; r++) {
         quick q = quick_of(job, job->group * in->part->group_out_ch + row + r);
         for (int64_t i = 0; i < s->h.step; i++)

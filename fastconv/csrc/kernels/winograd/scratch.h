@@ -4,7 +4,7 @@
 #ifndef FC_WINOGRAD_SCRATCH_H
 #define FC_WINOGRAD_SCRATCH_H
 
-#include "kernels/winograd/shape.h"
+#include "kernels/winograd/given.h"
 
 #ifndef PREPARED_BYTES
 #define PREPARED_BYTES (20 << 20)
@@ -28,6 +28,7 @@ typedef struct layout {
     int64_t input_stride, inputs;   /* [product][step of the span][lane] */
     int64_t sums;                   /* [row of the block][product][PANEL_LANES] */
     int64_t rest_stride, rest;      /* [product][panel of rows][MOST_REST][row] */
+    int64_t given;                  /* weights packed at use: of a block of rows and a chunk, or of a panel */
     int64_t weight_stride, weights; /* [window column][panel of rows][step of the chunk][row] */
     int64_t lines;                  /* [window row][LINE_PITCH], COPIES times: see input.h */
     int64_t finished;               /* [row][tile row][FINISHED_PITCH] */
@@ -54,6 +55,8 @@ static layout layout_of(const fc_part *part, const shape *s) {
     l.rest = take(&l.total, s->rest > 0 ? s->products * l.rest_stride : 0);
     l.weight_stride = rows * s->chunk + VL;
     l.weights = take(&l.total, weights_prepared(part, s) ? 0 : s->w.window * l.weight_stride);
+    int64_t given = larger(rows * s->chunk, PANEL_ROWS * s->steps) * s->taps;
+    l.given = take(&l.total, packs_at_use(part, s) ? given : 0);
     l.lines = take(&l.total, COPIES * WINDOW * LINE_PITCH);
     l.finished = take(&l.total, FINISH_ROWS * OUT_TILE * FINISHED_PITCH);
     l.stage_pitch = s->w.window * lanes;

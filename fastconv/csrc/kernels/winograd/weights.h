@@ -55,12 +55,11 @@ FC_INLINE void transform_row(const int i, const shape *s, int64_t steps, const r
         transform_panel(0, 1, i, steps, from, to, to_stride);
 }
 
-/* Products of window row `i` for steps [begin, end) of `panels` panels; `from` is the first panel's, as packed. */
-static void transform_weights(const shape *s, int64_t i, const real *from, int64_t panels, int64_t begin, int64_t end,
-                              real *to, int64_t to_stride) {
-    int64_t per_step = s->taps * PANEL_ROWS, count = end - begin;
+/* Products of window row `i` for `count` steps of `panels` panels, as packed from `from` on, `from_panel` apart. */
+static void transform_weights(const shape *s, int64_t i, const real *from, int64_t from_panel, int64_t panels,
+                              int64_t count, real *to, int64_t to_stride) {
     for (int64_t panel = 0; panel < panels; panel++, to += count * PANEL_ROWS) {
-        const real *steps = from + (panel * s->steps + begin) * per_step;
+        const real *steps = from + panel * from_panel;
         switch (i) {
 #define ROW_CASE(i) \
     case i: \
@@ -77,16 +76,16 @@ static void transform_weights(const shape *s, int64_t i, const real *from, int64
     }
 }
 
-/* One slice's taps of one panel: those of a channel follow one another. */
-static void pack_slice(const fc_part *part, const shape *s, slice at, const fc_weight_view *weight, const real *from,
-                       int64_t rows, real *to) {
+/* One slice's taps of `channels` channels of one panel: those of a channel follow one another. */
+static void pack_slice(const shape *s, slice at, const fc_weight_view *weight, const real *from, int64_t rows,
+                       int64_t channels, real *to) {
     /* The taps of folded x's height are those of the width. */
     int64_t step_h = weight->stride[s->fold > 0 ? 5 : 4] * s->h.phases, step_w = weight->stride[5] * s->w.phases;
     int64_t taps_h = tap_count(&s->h, at.h), taps_w = tap_count(&s->w, at.w);
     const int64_t *stride = weight->stride;
     from += at.d * stride[3] + first_tap(&s->h, at.h) * (step_h / s->h.phases) +
             first_tap(&s->w, at.w) * stride[5];
-    for (int64_t c = 0; c < part->group_in_ch; c++, from += stride[2], to += s->taps * PANEL_ROWS)
+    for (int64_t c = 0; c < channels; c++, from += stride[2], to += s->taps * PANEL_ROWS)
         for (int64_t h = 0; h < taps_h; h++)
             for (int64_t w = 0; w < taps_w; w++) {
                 real *tap = to + (h * s->w.taps + w) * PANEL_ROWS;
@@ -95,21 +94,24 @@ static void pack_slice(const fc_part *part, const shape *s, slice at, const fc_w
             }
 }
 
-/* One panel of `rows` out channels, as given to as packed. */
-static void pack_panel(const fc_part *part, const shape *s, const fc_weight_view *weight, int64_t group, int64_t row,
-                       int64_t rows, real *to) {
+/* Steps [begin, end) of one panel of `rows` out channels, as given to as packed. */
+static __attribute__((noinline)) void pack_panel(const fc_part *part, const shape *s, const fc_weight_view *weight,
+                                                 int64_t group, int64_t row, int64_t rows, int64_t begin, int64_t end,
+                                                 real *to) {
     const int64_t *stride = weight->stride;
     const real *from = (const real *)weight->data + group * stride[0] + row * stride[1];
-    int64_t per_slice = s->channels * s->taps, count = s->slices * per_slice;
     bool dense = stride[5] == 1 && stride[4] == part->axis[2].kernel && stride[2] == s->taps;
     if (rows < PANEL_ROWS || s->slices > 1)
-        memset(to, 0, (size_t)(count * PANEL_ROWS) * sizeof(real));
+        memset(to, 0, (size_t)((end - begin) * s->taps * PANEL_ROWS) * sizeof(real));
     if (s->slices == 1 && dense) {
-        fc_transpose_sums(from, stride[1], rows, count, to, PANEL_ROWS);
+        fc_transpose_sums(from + begin * s->taps, stride[1], rows, (end - begin) * s->taps, to, PANEL_ROWS);
         return;
     }
-    for (int64_t index = 0; index < s->slices; index++, to += per_slice * PANEL_ROWS)
-        pack_slice(part, s, slice_of(s, index), weight, from, rows, to);
+    for (int64_t step = begin, count; step < end; step += count, to += count * s->taps * PANEL_ROWS) {
+        int64_t index = step / s->channels, channel = step % s->channels;
+        count = smaller(end - step, s->channels - channel);
+        pack_slice(s, slice_of(s, index), weight, from + channel * stride[2], rows, count, to);
+    }
 }
 
 #endif

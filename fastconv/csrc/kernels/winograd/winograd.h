@@ -6,7 +6,8 @@
  *     for each block of out channels
  *         for each product, chunk of steps, panel of rows: the register tile -> [row][product][lane]    products.h
  *         transform back, epilogue, store                                   output.h
- * with weights that pack transformed, or that are transformed a chunk at a time (weights.h). A chunk of the reduction
+ * with weights that pack transformed, or that are transformed a chunk at a time (weights.h), or that a functional call of
+ * one panel packs a chunk at a time too (given.h). A chunk of the reduction
  * is summed from zero and then added, as in gemm. The block's sums lie in L2 and the chunk at hand in L1; the
  * weights stream past once per panel. When the transformed inputs of all channels would outgrow the
  * scratch they are made span by span, anew for each block. A step is (piece of the kernel, depth tap, in channel).
@@ -47,6 +48,8 @@ static void prepare(fc_part *part, const fc_machine *machine) {
 #define SCATTER_CYCLES 2.2
 /* Of a task besides: its shape, its panels, the first misses; much of groups of a few channels. */
 #define TASK_CYCLES 830.0
+/* Of a weight turned around where it is used. */
+#define AT_USE_CYCLES 0.85
 
 /* Products that are multiplied, those known to be zero left out, on average over the slices. */
 static double products_multiplied(const shape *s) {
@@ -99,6 +102,15 @@ static double spilt_share(const shape *s, const fc_machine *machine) {
     return panel <= held ? 0 : 1 - held / panel;
 }
 
+/* Seconds of packing a functional call's weights at use, which is counted for one image, whatever the batch. */
+static double at_use_seconds(const fc_part *part, const shape *s, const fc_machine *machine) {
+    double weights = (double)(part->problem.out_ch * part->reduction), bytes = weights * sizeof(real);
+    if (!images_pack_at_use(part, s, 1))
+        return 0;
+    double stream = bytes > (double)machine->l2_bytes / 2 ? bytes / machine->l3_rate : 0;
+    return 2 * AT_USE_CYCLES * weights / machine->vector_fma_rate[FC_PASTE(FC_ISA_, FC_ISA)] + stream;
+}
+
 static FC_COLD double seconds(const fc_part *part, const fc_machine *machine) {
     shape s = shape_of(part);
     double groups = (double)part->problem.groups, steps = (double)s.steps, products = (double)s.products;
@@ -123,23 +135,30 @@ static FC_COLD double seconds(const fc_part *part, const fc_machine *machine) {
     read *= part->problem.x_channels_last ? 0.97 : 0.67;
     stream += read * fc_cost_beyond_l2(part, machine) / machine->l3_rate;
     return groups * (cycles / (machine->vector_fma_rate[FC_PASTE(FC_ISA_, FC_ISA)] / 2) + stream) +
-           fc_cost_traffic(part, machine) + fc_cost_passes(part, machine);
+           fc_cost_traffic(part, machine) + fc_cost_passes(part, machine) + at_use_seconds(part, &s, machine);
 }
 
 static size_t packed_bytes(const fc_part *part) {
     shape s = shape_of(part);
+    if (packs_at_use(part, &s))
+        return VIEW_BYTES;
     int64_t reals = given_reals(part, &s) + (weights_prepared(part, &s) ? transformed_reals(part, &s) : 0);
     return (size_t)reals * sizeof(real);
 }
 
 static int64_t pack_units(const fc_part *part) {
-    return part->problem.groups * divide_up(part->group_out_ch, PANEL_ROWS);
+    shape s = shape_of(part);
+    return packs_at_use(part, &s) ? 1 : part->problem.groups * divide_up(part->group_out_ch, PANEL_ROWS);
 }
 
 static void pack(const fc_part *part, const fc_weight_view *weight, const fc_weight_view *pointwise, void *packed,
                  int64_t begin, int64_t end) {
     (void)pointwise;
     shape s = shape_of(part);
+    if (packs_at_use(part, &s)) {
+        memcpy(packed, weight, sizeof *weight);
+        return;
+    }
     int64_t panels = divide_up(part->group_out_ch, PANEL_ROWS), padded = panels * PANEL_ROWS, at_once;
     int64_t panel_reals = PANEL_ROWS * s.steps * s.taps;
     for (int64_t unit = begin; unit < end; unit += at_once) {
@@ -148,7 +167,7 @@ static void pack(const fc_part *part, const fc_weight_view *weight, const fc_wei
         real *given = (real *)packed + unit * panel_reals;
         for (int64_t panel = first; panel < first + at_once; panel++)
             pack_panel(part, &s, weight, g, panel * PANEL_ROWS,
-                       smaller(PANEL_ROWS, part->group_out_ch - panel * PANEL_ROWS),
+                       smaller(PANEL_ROWS, part->group_out_ch - panel * PANEL_ROWS), 0, s.steps,
                        given + (panel - first) * panel_reals);
         if (!weights_prepared(part, &s))
             continue;
@@ -156,7 +175,7 @@ static void pack(const fc_part *part, const fc_weight_view *weight, const fc_wei
         for (int64_t from = 0; from < s.steps; from += s.chunk) {
             int64_t to = smaller(from + s.chunk, s.steps);
             for (int64_t i = 0; i < s.h.window; i++)
-                transform_weights(&s, i, given, at_once, from, to,
+                transform_weights(&s, i, given + from * s.taps * PANEL_ROWS, panel_reals, at_once, to - from,
                                   transformed + (i * s.w.window * s.steps + from) * padded +
                                       first * PANEL_ROWS * (to - from),
                                   padded * s.steps);
@@ -187,7 +206,8 @@ typedef struct task_job {
     input_job in;
     output_job out;
     multiply_job multiply;
-    const real *given, *transformed; /* weights of the group; NULL when transformed here */
+    given_weights given;
+    const real *transformed; /* weights of the group; NULL when transformed here */
 } task_job;
 
 /* Steps [begin, end) of the span at hand, with weights that pack transformed: the sums of a product stay in L1. */
@@ -211,14 +231,15 @@ static void multiply_prepared(const task_job *job, int64_t row, int64_t begin, i
 static void multiply_given(const task_job *job, int64_t row, int64_t begin, int64_t end) {
     const shape *s = job->in.s;
     const layout *l = job->in.l;
+    int64_t panels = divide_up(job->multiply.rows, PANEL_ROWS);
     for (int64_t step = begin, depth; step < end; step += depth) {
         depth = smaller(s->chunk, end - step);
+        const real *given = given_at(&job->given, row, panels, step, step + depth);
         for (int64_t product = 0; product < s->products; product++) {
             int64_t j = product % s->w.window;
             if (j == 0)
-                transform_weights(s, product / s->w.window, job->given + row * s->steps * s->taps,
-                                  divide_up(job->multiply.rows, PANEL_ROWS), step, step + depth,
-                                  job->in.scratch + l->weights, l->weight_stride);
+                transform_weights(s, product / s->w.window, given, given_pitch(&job->given, step, step + depth), panels,
+                                  depth, job->in.scratch + l->weights, l->weight_stride);
             if (product_is_zero(s, product, step, step + depth))
                 continue;
             const real *u = job->in.scratch + l->weights + j * l->weight_stride;
@@ -240,7 +261,7 @@ static void run_rows(task_job *job, int64_t row, int64_t row_end, int64_t *ready
             transform_input(in, begin, end);
         *ready = begin;
         if (tiles_are_few(s))
-            multiply_few(&job->multiply, job->given + row * s->steps * s->taps, begin, end);
+            multiply_few(&job->multiply, &job->given, row, begin, end);
         else if (job->transformed != NULL)
             multiply_prepared(job, row, begin, end);
         else
@@ -276,12 +297,12 @@ static void run(const fc_call *call, int64_t task, void *scratch) {
     memset(in->scratch + l.lines, 0, COPIES * WINDOW * LINE_PITCH * sizeof(real));
     memset(in->scratch + l.zeros, 0, (size_t)(s.w.window * s.most_lanes + VL) * sizeof(real));
     int64_t padded = round_up(part->group_out_ch, PANEL_ROWS);
-    job.given = (const real *)call->packed + group * padded * s.steps * s.taps;
+    job.given = given_weights_of(part, &s, call->packed, group, in->scratch + l.given);
     if (weights_prepared(part, &s))
         job.transformed = (const real *)call->packed + given_reals(part, &s) + group * padded * s.steps * s.products;
     in->lanes = tiles_are_few(&s) ? FEW_TILES : in->vecs * VL;
     job.multiply = (multiply_job){&s, &l, scratch, 0, last - first, rest, in->lanes};
-    job.out = (output_job){in, call, job.given, n, group, count, fc_bounds_of(&part->problem), false};
+    job.out = (output_job){in, call, &job.given, n, group, count, fc_bounds_of(&part->problem), false};
     job.out.quick = job.out.bounds.only && call->tensors.residual.data == NULL;
     int64_t row_last = smaller((row_task + 1) * grid[2], part->group_out_ch);
     int64_t before = fc_task_before(scratch);
