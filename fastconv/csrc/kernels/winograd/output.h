@@ -147,15 +147,11 @@ static void store_rows(const output_job *job, int64_t row, int64_t rows, const r
         const segment *g = &in->segments[k];
         fc_pixel pixel = {g->d, g->out_h, g->out_w};
         for (int64_t i = 0; i < s->h.step && pixel.h < axis[1].out; i++) {
-            int64_t count = s->fold > 0 ? smaller(g->tiles, larger(axis[2].out - pixel.w, 0))
-                                        : outputs_of(&s->w, g->out_w, g->tiles, axis[2].out);
+            int64_t count = line_outputs(in->part, s, g, pixel);
             if (count > 0)
                 store_line(job, channel, rows, pixel, s->w.apart, count,
                            finished + i * FINISHED_PITCH + g->lane * s->w.step);
-            if (s->fold > 0)
-                pixel.w += s->fold;
-            else
-                pixel.h += s->h.apart;
+            next_line(s, &pixel);
         }
     }
 }

@@ -9,6 +9,7 @@
 #ifndef FC_WINOGRAD_PRODUCTS_H
 #define FC_WINOGRAD_PRODUCTS_H
 
+#include "kernels/winograd/ahead.h"
 #include "kernels/winograd/scratch.h"
 
 /* sums[row * sums_step + lane] = (add ? sums : 0) + sum over `depth` of a * b; asks for `depth` lines from `ahead`. */
@@ -129,6 +130,7 @@ typedef struct multiply_job {
     real *scratch;
     int64_t rows;              /* of the block */
     int64_t vecs, rest, lanes; /* full vectors of the panel of tiles, tiles beyond, lanes of its inputs */
+    ahead out;                 /* what the block is stored to, as far as it is to be asked for */
 } multiply_job;
 
 static void multiply_rest(const multiply_job *job, int64_t depth, const real *u, const real *inputs, real *sums,
@@ -146,13 +148,13 @@ static void multiply_rest(const multiply_job *job, int64_t depth, const real *u,
 }
 
 /* A chunk of `depth` steps of one product: weights u, [panel][step][row]; `next` is where the chunk after it begins. */
-static void multiply(const multiply_job *job, int64_t product, int64_t depth, const real *u, const real *inputs,
+static void multiply(multiply_job *job, int64_t product, int64_t depth, const real *u, const real *inputs,
                      int add, const real *next) {
     const shape *s = job->s;
     int64_t row_pitch = s->products * PANEL_LANES;
     real *sums = job->scratch + job->l->sums + product * PANEL_LANES;
     int64_t panels = divide_up(job->rows, PANEL_ROWS);
-    const real *ahead = inputs + depth * job->lanes; /* most often the next chunk's */
+    const real *input = inputs + depth * job->lanes; /* most often the next chunk's */
     for (int64_t panel = 0; job->vecs > 0 && panel < panels; panel++) {
         const real *a = u + panel * depth * PANEL_ROWS;
         const real *later = panel + 1 < panels ? a + depth * PANEL_ROWS : next;
@@ -161,9 +163,11 @@ static void multiply(const multiply_job *job, int64_t product, int64_t depth, co
             height = job->vecs == 1 && rows - r > ROWS ? PANEL_ROWS : rows - r > 4 ? ROWS : 4;
             product_tile(height, job->vecs, depth, a + r, inputs, job->lanes,
                          sums + (panel * PANEL_ROWS + r) * row_pitch, row_pitch, add,
-                         r == 0 ? later : ahead);
+                         r == 0 ? later : input);
+            if (job->out.channels > 0)
+                ask_ahead(&job->out);
             if (r > 0)
-                ahead += depth * (int64_t)(64 / sizeof(real));
+                input += depth * (int64_t)(64 / sizeof(real));
         }
     }
     if (job->rest > 0)

@@ -35,7 +35,9 @@ typedef struct layout {
     int64_t stage_pitch, stage_channel, stage; /* [channel][window row][pixel] of x made dense */
     int64_t turned;                 /* [pixel][FINISH_ROWS], for out with dense channels */
     int64_t zeros;                  /* a row of padding */
-    int64_t bad, segments, total;
+    int64_t bad, segments;
+    int64_t runs; /* [line of a segment], of ahead.h */
+    int64_t total;
 } layout;
 
 static int64_t take(int64_t *total, int64_t count) {
@@ -66,6 +68,8 @@ static layout layout_of(const fc_part *part, const shape *s) {
     l.zeros = take(&l.total, s->w.window * lanes + VL);
     l.bad = take(&l.total, lanes);
     l.segments = take(&l.total, lanes * (int64_t)(sizeof(segment) / sizeof(real)));
+    int64_t runs = part->block[ASKS_AHEAD] ? lanes * s->h.step : 0;
+    l.runs = take(&l.total, runs * (int64_t)(sizeof(ahead_run) / sizeof(real)));
     return l;
 }
 

@@ -36,6 +36,18 @@ static int64_t cut_segments(const shape *s, int64_t first, int64_t count, segmen
     return number;
 }
 
+/* Outputs of a segment's line that begins at `pixel`, and the line below it in the same tiles. */
+FC_INLINE int64_t line_outputs(const fc_part *part, const shape *s, const segment *g, fc_pixel pixel) {
+    return s->fold > 0 ? smaller(g->tiles, larger(part->axis[2].out - pixel.w, 0))
+                       : outputs_of(&s->w, g->out_w, g->tiles, part->axis[2].out);
+}
+FC_INLINE void next_line(const shape *s, fc_pixel *pixel) {
+    if (s->fold > 0)
+        pixel->w += s->fold;
+    else
+        pixel->h += s->h.apart;
+}
+
 /* Rows of folded x: those that padding cuts are put together pixel by pixel, and their neighbours with them. */
 static void resolve_folded(const fc_part *part, const shape *s, const fc_tensor *x, segment *g) {
     const fc_axis *width = &part->axis[2];

@@ -25,7 +25,7 @@
 #endif
 #define PANEL_ROWS (VL < 8 ? 8 : VL)
 
-enum { SPAN = 0, ROW_BLOCK = 1 }; /* of part->block */
+enum { SPAN = 0, ROW_BLOCK = 1, ASKS_AHEAD = 2 }; /* of part->block */
 enum { CHUNK_STEPS = 32 };
 enum { TASK_ROWS = 32 };          /* of a task at least, where there are few panels for the threads */
 enum { HALO = TAPS - 1 };         /* pixels a window reaches past its tile */
@@ -119,5 +119,10 @@ typedef struct segment {
     int64_t offset[WINDOW];  /* of each window row's padded coordinate 0 in x, from the channel's start, or OUTSIDE */
 } segment;
 #define OUTSIDE INT64_MIN
+
+/* A line of outputs, in bytes from a channel's start: see ahead.h. */
+typedef struct ahead_run {
+    int64_t first, end;
+} ahead_run;
 
 #endif

@@ -32,6 +32,7 @@ static void prepare(fc_part *part, const fc_machine *machine) {
     int64_t wanted = divide_up(part->group_out_ch, PANEL_ROWS);
     panels = divide_up(wanted, divide_up(wanted, panels > 2 ? panels : 2));
     part->block[ROW_BLOCK] = smaller(panels * PANEL_ROWS, part->group_out_ch);
+    part->block[ASKS_AHEAD] = fc_cost_beyond_l2(part, machine) > 0;
 }
 
 /* Cycles per vector of one product: its share of the transforms, and of making transformed weights. */
@@ -211,7 +212,7 @@ typedef struct task_job {
 } task_job;
 
 /* Steps [begin, end) of the span at hand, with weights that pack transformed: the sums of a product stay in L1. */
-static void multiply_prepared(const task_job *job, int64_t row, int64_t begin, int64_t end) {
+static void multiply_prepared(task_job *job, int64_t row, int64_t begin, int64_t end) {
     const shape *s = job->in.s;
     int64_t padded = round_up(job->in.part->group_out_ch, PANEL_ROWS);
     for (int64_t product = 0; product < s->products; product++)
@@ -228,7 +229,7 @@ static void multiply_prepared(const task_job *job, int64_t row, int64_t begin, i
 }
 
 /* The same with weights transformed here, a chunk at a time. */
-static void multiply_given(const task_job *job, int64_t row, int64_t begin, int64_t end) {
+static void multiply_given(task_job *job, int64_t row, int64_t begin, int64_t end) {
     const shape *s = job->in.s;
     const layout *l = job->in.l;
     int64_t panels = divide_up(job->multiply.rows, PANEL_ROWS);
@@ -250,11 +251,24 @@ static void multiply_given(const task_job *job, int64_t row, int64_t begin, int6
     }
 }
 
+/* Lines of out that rows [row, row_end) are stored to, spread over their register tiles. */
+static ahead ahead_of_rows(const task_job *job, int64_t row, int64_t row_end) {
+    const input_job *in = &job->in;
+    const shape *s = in->s;
+    const fc_tensor *out = &job->out.call->tensors.out;
+    if (!in->part->block[ASKS_AHEAD] || out->stride[4] != 1)
+        return (ahead){.channels = 0};
+    int64_t tiles = s->products * divide_up(s->steps, s->chunk) * divide_up(row_end - row, ROWS);
+    return ahead_of(in->part, s, out, job->out.n, job->out.group * in->part->group_out_ch + row, row_end - row,
+                    in->segments, in->segment_count, tiles, (ahead_run *)(in->scratch + in->l->runs));
+}
+
 /* Rows [row, row_end) of the panel of tiles. */
 static void run_rows(task_job *job, int64_t row, int64_t row_end, int64_t *ready) {
     const input_job *in = &job->in;
     const shape *s = in->s;
     job->multiply.rows = row_end - row;
+    job->multiply.out = ahead_of_rows(job, row, row_end);
     for (int64_t begin = 0, end; begin < s->steps; begin = end) {
         end = smaller(begin + in->part->block[SPAN], s->steps);
         if (*ready != begin)
@@ -301,7 +315,8 @@ static void run(const fc_call *call, int64_t task, void *scratch) {
     if (weights_prepared(part, &s))
         job.transformed = (const real *)call->packed + given_reals(part, &s) + group * padded * s.steps * s.products;
     in->lanes = tiles_are_few(&s) ? FEW_TILES : in->vecs * VL;
-    job.multiply = (multiply_job){&s, &l, scratch, 0, last - first, rest, in->lanes};
+    job.multiply = (multiply_job){.s = &s, .l = &l, .scratch = scratch, .vecs = last - first, .rest = rest,
+                                  .lanes = in->lanes};
     job.out = (output_job){in, call, &job.given, n, group, count, fc_bounds_of(&part->problem), false};
     job.out.quick = job.out.bounds.only && call->tensors.residual.data == NULL;
     int64_t row_last = smaller((row_task + 1) * grid[2], part->group_out_ch);
