@@ -97,7 +97,7 @@ static bool step_in_place(const fc_part *part, int64_t channels) {
 #define MIXED_CYCLES 420.0
 #define SPAN_CYCLES 52.0
 /* As long as a line takes that nothing asks for ahead, in bytes of a stream. */
-#define LINE_BYTES_MISSED 400.0
+#define LINE_BYTES_MISSED 150.0
 
 /* Whether all tiles are those of tile_tap_square, where a step costs no pointers. */
 static bool tiles_square(const fc_part *part) {
@@ -164,7 +164,7 @@ static double window_cycles(const fc_part *part, const fc_machine *machine) {
     double run = (double)(apart ? across.reach : across.count);
     dense += 29 / run, turned += 29 / run * (1 + vectors);
     if (strided || (apart && across.reach <= 2))
-        turned = channels * 1.9;
+        turned = channels * 1.9 + 60 / run;
     if (part->problem.x_channels_last && part->taps == 1 && !FC_IS_NARROW && step_in_place(part, part->problem.in_ch)) {
         return task_cycles(part, tasks);
     }
