@@ -162,6 +162,23 @@ static bool is_padded(const fc_part *part) {
     return padded;
 }
 
+/* Whether what a row of x gives lies so close that vectors draw it together. */
+static bool steps_closely(const fc_part *part, bool last) {
+    int64_t step = part->axis[2].stride * (last ? part->problem.in_ch : 1);
+    return !FC_IS_NARROW && (step == 2 || step == 4);
+}
+
+/* Cycles of copying a vector of a channel's padded rows. A channel out of many takes a line for each of its pixels, from L2
+ * where the block's do not stay in L1 until the next channel; other work goes on while some of them come. */
+static double shifted_copy_cycles(const fc_part *part, const shifted *s, bool last, const fc_machine *machine) {
+    if (!last || steps_closely(part, last))
+        return part->axis[2].stride > 1 || last ? 9.0 : 6.0;
+    int64_t piece = smaller(64, part->problem.in_ch * (int64_t)sizeof(stor));
+    bool stays = s->channel_pitch * piece <= (int64_t)machine->l1d_bytes;
+    double clock = machine->vector_fma_rate[FC_PASTE(FC_ISA_, FC_ISA)] / 2, line = (double)piece * clock / machine->l2_rate;
+    return VL * (4.0 + (stays ? 0 : 0.65 * line));
+}
+
 /* But for weights that come from afar. */
 static FC_COLD double near_seconds(const fc_part *part, const fc_machine *machine) {
     bool last = part->problem.x_channels_last && part->problem.in_ch > 1; /* one channel lies alike in both layouts */
@@ -185,7 +202,7 @@ static FC_COLD double near_seconds(const fc_part *part, const fc_machine *machin
         double copied = (double)(s.channel_pitch / VL) / (double)(vectors * part->taps);
         /* Sixteen rows are copied at once; where channels have one, each of them is set up for a row of its own. */
         double calls = (double)part->axis[0].kernel * ((double)s.rows * ROW_CYCLES + (double)divide_up(s.rows, 16) * COPY_CYCLES);
-        copied *= last ? 4.0 * VL : part->axis[2].stride > 1 ? 9.0 : 6.0;
+        copied *= shifted_copy_cycles(part, &s, last, machine);
         return unpacked * fc_gemm_seconds(part, machine, rows, width, copied + calls / (double)(vectors * part->taps));
     }
     bool dense = !last && part->axis[2].stride == 1;
@@ -197,7 +214,8 @@ static FC_COLD double near_seconds(const fc_part *part, const fc_machine *machin
     bool strided = part->axis[2].stride > 1;
     double run = strided ? 42.0 : 18.0; /* the last elements of a strided run go one by one */
     double setup = vectors > 0 ? (run + (strided ? 38.0 : 20.0) / (double)part->group_in_ch + padded) * runs / vectors : 0;
-    return unpacked * fc_gemm_seconds(part, machine, 1, part->out_pixels, setup + (dense ? 6.3 : last ? 2.0 * VL : 1.2 * VL));
+    double vector = dense ? 6.3 : last && !steps_closely(part, last) ? 2.0 * VL : 1.2 * VL;
+    return unpacked * fc_gemm_seconds(part, machine, 1, part->out_pixels, setup + vector);
 }
 
 static FC_COLD double seconds(const fc_part *part, const fc_machine *machine) {
