@@ -176,7 +176,7 @@ static double shifted_copy_cycles(const fc_part *part, const shifted *s, bool la
     int64_t piece = smaller(64, part->problem.in_ch * (int64_t)sizeof(stor));
     bool stays = s->channel_pitch * piece <= (int64_t)machine->l1d_bytes;
     double clock = machine->vector_fma_rate[FC_PASTE(FC_ISA_, FC_ISA)] / 2, line = (double)piece * clock / machine->l2_rate;
-    return VL * (4.0 + (stays ? 0 : 0.65 * line));
+    return VL * (4.0 + (stays ? 0 : 0.45 * line));
 }
 
 /* But for weights that come from afar. */
