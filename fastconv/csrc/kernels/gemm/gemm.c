@@ -168,17 +168,6 @@ static bool steps_closely(const fc_part *part, bool last) {
     return !FC_IS_NARROW && (step == 2 || step == 4);
 }
 
-/* Cycles of copying a vector of a channel's padded rows. A channel out of many takes a line for each of its pixels, from L2
- * where the block's do not stay in L1 until the next channel; other work goes on while some of them come. */
-static double shifted_copy_cycles(const fc_part *part, const shifted *s, bool last, const fc_machine *machine) {
-    if (!last || steps_closely(part, last))
-        return part->axis[2].stride > 1 || last ? 9.0 : 6.0;
-    int64_t piece = smaller(64, part->problem.in_ch * (int64_t)sizeof(stor));
-    bool stays = s->channel_pitch * piece <= (int64_t)machine->l1d_bytes;
-    double clock = machine->vector_fma_rate[FC_PASTE(FC_ISA_, FC_ISA)] / 2, line = (double)piece * clock / machine->l2_rate;
-    return VL * (4.0 + (stays ? 0 : 0.45 * line));
-}
-
 /* But for weights that come from afar. */
 static FC_COLD double near_seconds(const fc_part *part, const fc_machine *machine) {
     bool last = part->problem.x_channels_last && part->problem.in_ch > 1; /* one channel lies alike in both layouts */
@@ -202,7 +191,7 @@ static FC_COLD double near_seconds(const fc_part *part, const fc_machine *machin
         double copied = (double)(s.channel_pitch / VL) / (double)(vectors * part->taps);
         /* Sixteen rows are copied at once; where channels have one, each of them is set up for a row of its own. */
         double calls = (double)part->axis[0].kernel * ((double)s.rows * ROW_CYCLES + (double)divide_up(s.rows, 16) * COPY_CYCLES);
-        copied *= shifted_copy_cycles(part, &s, last, machine);
+        copied *= last && !steps_closely(part, last) ? 4.0 * VL : part->axis[2].stride > 1 || last ? 9.0 : 6.0;
         return unpacked * fc_gemm_seconds(part, machine, rows, width, copied + calls / (double)(vectors * part->taps));
     }
     bool dense = !last && part->axis[2].stride == 1;
