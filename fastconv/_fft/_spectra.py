@@ -17,7 +17,7 @@ import numpy as np
 
 from fastconv import _core
 from fastconv._fft._tiles import Task, cut_pair, cut_tiles
-from fastconv._fft._tiling import TASK_SAMPLES
+from fastconv._fft._tiling import TASK_SAMPLES, product_plan
 
 __all__ = ["WAYS"]
 
@@ -131,12 +131,7 @@ class Products(_Way):
         count = len(spectrum) // per_out
 
         def plan_of(tiles: int) -> Any:
-            """`count` real matrix products, as a convolution of one tap in so many groups."""
-            return _core.Plan(
-                dtype=self.code, operation="conv", rank=1, batch=1, in_ch=2 * per_in * count,
-                out_ch=per_out * count, groups=count, in_size=(2 * tiles,), kernel=(1,),
-                stride=(1,), dilation=(1,), padding=((0, 0),),
-            )  # fmt: skip
+            return product_plan(1 + (self.code == "f64"), count, per_in, per_out, tiles)
 
         return _by_core(plan_of, matrix, counts)
 

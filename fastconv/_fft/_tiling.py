@@ -23,6 +23,7 @@ __all__ = [
     "dense_size",
     "extents_of",
     "kernel_name",
+    "product_plan",
     "rejects",
     "seconds",
     "whole_length",
@@ -309,10 +310,11 @@ def _tiling(facts: _Facts, dense: tuple[int, ...], tile: tuple[int, ...]) -> Til
     tasks = math.prod([-(-n // g) for n, g in zip(counts, group, strict=True)])
     tasks *= -(-groups // channels)
     ns = _transform_ns(size, len(tile), wide, together * (ins if summed else channels * per_in))
-    run = size * tiles * (ins + outs) * ns
+    lines = 1.5 * ins + 3.0 * outs if summed and len(tile) == 1 else ins + outs
+    run = size * tiles * lines * ns  # channels summed by products lie between the samples of a line
     if summed:
-        arithmetic = 9 * outs + 8.0 * wide * outs * per_in * together / 190
-        run += size / 2 * tasks * max(arithmetic, 8.0 * wide * outs * per_in / 27)
+        slack = _SLACK * (_PLANES if len(tile) > 1 else 1.0)
+        run += tasks * (_products_ns(facts, tile, together) / slack + 4.5 * size * outs)
         run += 0.9 * size * tiles * ins
         if outs <= 8 * groups:  # so little arithmetic that spectra are read at the speed of memory
             run += 3.0 * size * tiles * ins
@@ -323,6 +325,22 @@ def _tiling(facts: _Facts, dense: tuple[int, ...], tile: tuple[int, ...]) -> Til
         _SLACK * (run + _TASK_NS * tasks + _CALL_NS),
         _SLACK * (size * outs * per_in * (ns + 1.5) + _CALL_NS),
         _SLACK * (_TASK_NS * tasks + _CALL_NS),
+    )  # fmt: skip
+
+
+def _products_ns(facts: _Facts, tile: tuple[int, ...], tiles: int) -> float:
+    """Sums over channels at every frequency of so many tiles, as the core reckons them."""
+    count = facts.groups * math.prod(tile[:-1]) * (tile[-1] // 2 + 1)
+    plan = product_plan(facts.wide, count, facts.per_in, facts.outs // facts.groups, tiles)
+    return 1e9 * float(plan.estimated_seconds)
+
+
+def product_plan(wide: int, count: int, per_in: int, per_out: int, tiles: int) -> Any:
+    """`count` real matrix products, as a convolution of one tap in so many groups."""
+    return _core.Plan(
+        dtype="f64" if wide > 1 else "f32", operation="conv", rank=1, batch=1,
+        in_ch=2 * per_in * count, out_ch=per_out * count, groups=count, in_size=(2 * tiles,),
+        kernel=(1,), stride=(1,), dilation=(1,), padding=((0, 0),),
     )  # fmt: skip
 
 

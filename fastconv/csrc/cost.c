@@ -77,7 +77,7 @@ double fc_cost_passes(const fc_part *part, const fc_machine *machine) {
         bytes += 0.75 * (double)part->out_pixels * groups * (64 - element);
     double beyond = fc_cost_beyond_l2(part, machine);
     double far = bytes_touched(part) < (double)machine->l3_bytes / 2 ? machine->l3_rate : machine->memory_rate;
-    return bytes * beyond / far;
+    return bytes * (beyond / far + (1 - beyond) / machine->l2_rate);
 }
 
 double fc_cost_run(const fc_kernel *kernel, const fc_part *part) { return kernel->seconds(part, fc_cpu_machine()); }

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import fastconv as fc
+from fastconv import _core
 from fastconv.__main__ import main
 
 COSTS = {"core", "l1", "l2", "l3", "memory", "packing", "calls"}
@@ -54,6 +55,21 @@ def test_bounds_are_where_they_are_known_to_be():
     assert packs.bound == ("packing" if vectors else "core")
     streams = fc.explain((1, 64, 512, 512), (64, 1, 1, 1), groups=64)
     assert streams.bound in (("l2", "l3", "memory") if vectors else ("core",))
+
+
+def test_one_channel_costs_the_same_in_either_layout():
+    first = fc.explain((1, 1, 40, 300), (1, 1, 5, 5), padding=2, algorithm="gemm")
+    last = fc.explain((1, 40, 300, 1), (1, 1, 5, 5), padding=2, algorithm="gemm", layout="NHWC")
+    assert first.estimated_seconds == last.estimated_seconds
+
+
+@pytest.mark.parametrize("algorithm", ["gemm", "direct"])
+def test_weights_that_l2_does_not_keep_come_from_beyond(algorithm):
+    bytes_ = 4 * 4096 * 4096
+    if bytes_ < _core.cpu()["l2_bytes"]:
+        pytest.skip("L2 keeps these weights")
+    plan = fc.explain((1, 4096, 1, 8), (4096, 4096, 1, 1), algorithm=algorithm)
+    assert plan.costs["l3"] >= 0.99 * bytes_ / _core.rates_used()["l3_bytes"]
 
 
 def test_every_algorithm_is_a_candidate_or_rejected_with_a_reason():

@@ -163,6 +163,10 @@ def in_channels():
     yield Case(60, 9, (4, 5), (3, 3), padding=both(1, 1))  # more than one chunk of the reduction
     yield Case(300, 9, (3, 5), (1, 1))
     yield Case(29, 3, (5, 9), (3, 3), bias=True, activation="relu")
+    # Rows of whole vectors, and channels that several chunks of the reduction read.
+    yield Case(30, 4, (4, 32), (3, 3), padding=both(1, 1))
+    yield Case(7, 3, (6, 16), (13, 12), padding=((6, 6), (6, 5)), bias=True)
+    yield Case(6, 5, (4, 31), (5, 26), (1, 2), padding=((2, 2), (13, 12)))
 
 
 def widths():

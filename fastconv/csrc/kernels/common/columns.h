@@ -47,17 +47,27 @@ typedef struct fc_run_source {
     bool row_inside;
 } fc_run_source;
 
+FC_INLINE void fc_fill_zeros(real *to, int64_t count) {
+    int64_t i = 0;
+    for (; i + VL <= count; i += VL)
+        v_store(to + i, v_zero());
+    if (i < count)
+        v_storen(to + i, v_zero(), count - i);
+}
+
 FC_INLINE void fc_load_run(const fc_axis *width, const fc_run_source *run, const stor *channel,
                            int64_t width_stride, real *to) {
     if (!run->row_inside) {
-        for (int64_t i = 0; i < run->count; i++)
-            to[i] = 0;
+        fc_fill_zeros(to, run->count);
         return;
     }
     const stor *row = channel + run->offset;
+    bool zeros = width->pad_mode == FC_PAD_ZEROS;
     for (int64_t side = 0; side < 2; side++) {
         int64_t i = side ? run->end : 0, stop = side ? run->count : run->begin;
-        for (; i < stop; i++) {
+        if (zeros)
+            fc_fill_zeros(to + i, stop - i);
+        for (; !zeros && i < stop; i++) {
             int64_t source = fc_axis_source(width, run->q + i * width->stride);
             to[i] = source < 0 ? 0 : s_load(row + source * width_stride);
         }

@@ -73,11 +73,12 @@ FC_INLINE double fc_gemm_seconds(const fc_part *part, const fc_machine *machine,
     double step = whole * fc_step_cycles(part, GEMM_VECS) + (rest ? fc_step_cycles(part, rest) : 0);
     double tiles = (whole + (rest > 0)) * (double)divide_up(part->group_out_ch, GEMM_ROWS);
     double chunks = (double)divide_up(part->reduction, FC_GEMM_CHUNK_MOST);
-    bool in_registers = !p->out_channels_last && part->out_step[2] == 1 && fc_bounds_of(p).only;
+    bool last = p->out_channels_last && p->out_ch > 1; /* one channel lies alike in both layouts */
+    bool in_registers = !last && part->out_step[2] == 1 && fc_bounds_of(p).only;
     /* A tile of few channels takes as long to turn around as one of many. */
     double turned = 1.1 * VL + 17.0 * VL * (double)divide_up(part->group_out_ch, GEMM_ROWS) / rows;
-    double store = in_registers ? 1.1 : p->out_channels_last ? turned : 13.0;
-    double cycles = (double)part->reduction * (step / 0.92 + 0.61 * column * (double)vectors) + tiles * 28 * chunks +
+    double store = in_registers ? 1.1 : last ? turned : 13.0;
+    double cycles = (double)part->reduction * (step / 0.92 + 0.61 * column * (double)vectors) + tiles * 32 * chunks +
                     rows * (double)vectors * (store + 2 * (chunks - 1));
     cycles = (double)p->groups * ((double)runs * cycles + 215); /* a group is a task of its own */
     return 2 * cycles / machine->vector_fma_rate[FC_PASTE(FC_ISA_, FC_ISA)] +
@@ -207,6 +208,7 @@ typedef struct fc_gemm_block {
     fc_tile_end end;
     const fc_weight_view *unpacked; /* weights to read where they lie, or NULL */
     fc_ahead ahead;                 /* what the next sweep reads of x; count 0 when nothing is known of it */
+    int64_t copied;                 /* channels of the group that gemm/shifted.h has copied so far */
 } fc_gemm_block;
 
 /* Appends `count` pixels from `first` as panels: GEMM_VECS vectors each, but no single one when two by two will do. */
@@ -228,7 +230,7 @@ FC_INLINE int64_t fc_gemm_block_of(const fc_call *call, int64_t task, fc_gemm_bl
     block->n = task / grid[3] / grid[1] / call->part->problem.groups;
     block->row_begin = row_block * grid[2];
     block->row_end = smaller(block->row_begin + grid[2], call->part->group_out_ch);
-    block->panels = 0;
+    block->panels = block->copied = 0;
     block->unpacked = NULL;
     block->ahead = (fc_ahead){.count = 0};
     return pixel_block;

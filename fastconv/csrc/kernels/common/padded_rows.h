@@ -108,10 +108,17 @@ FC_INLINE void fc_copy_row_by_pairs(const fc_axis *width, const fc_run_source *e
         v_store(even + i, evens);
         v_store(odd + i, odds);
     }
+    bool zeros = width->pad_mode == FC_PAD_ZEROS;
     for (int side = 0; side < 2; side++) {
         const fc_run_source *run = side ? odd_run : even_run;
-        fc_load_lanes(width, run, row, 1, 0, begin, side ? odd : even);
-        fc_load_lanes(width, run, row, 1, end, run->count, side ? odd : even);
+        real *to = side ? odd : even;
+        int64_t left = zeros ? run->begin : 0, right = !zeros ? run->count : run->end > end ? run->end : end;
+        fc_load_lanes(width, run, row, 1, left, begin, to);
+        fc_load_lanes(width, run, row, 1, end, right, to);
+        if (zeros) {
+            fc_fill_zeros(to, left);
+            fc_fill_zeros(to + right, run->count - right);
+        }
     }
 }
 

@@ -100,7 +100,7 @@ static bool step_in_place(const fc_part *part, int64_t channels) {
 /* Of a weight turned around where it is used. */
 #define AT_USE_CYCLES 0.85
 /* As long as a line takes that nothing asks for ahead, in bytes of a stream. */
-#define LINE_BYTES_MISSED 400.0
+#define LINE_BYTES_MISSED 150.0
 
 /* Whether all tiles are those of tile_tap_square, where a step costs no pointers. */
 static bool tiles_square(const fc_part *part) {
@@ -148,6 +148,17 @@ static double task_cycles(const fc_part *part, int64_t tasks) {
            TASK_CYCLES / (double)part->problem.groups;
 }
 
+/* The share of an axis's taps of outputs that lie inside x. */
+static double share_inside(const fc_axis *axis) {
+    int64_t inside = 0;
+    for (int64_t k = 0; k < axis->kernel; k++) {
+        int64_t begin, end;
+        outputs_inside(axis, 0, axis->out, k, &begin, &end);
+        inside += end - begin;
+    }
+    return (double)inside / (double)(axis->kernel * axis->out);
+}
+
 /* Cycles to load every window once: a block of output channels past the first loads them again. */
 static double window_cycles(const fc_part *part, const fc_machine *machine) {
     fc_part blocked = *part;
@@ -167,7 +178,7 @@ static double window_cycles(const fc_part *part, const fc_machine *machine) {
     double run = (double)(apart ? across.reach : across.count);
     dense += 29 / run, turned += 29 / run * (1 + vectors);
     if (strided || (apart && across.reach <= 2))
-        turned = channels * 1.9;
+        turned = channels * 1.9 + 60 / run * share_inside(&part->axis[0]) * share_inside(&part->axis[1]); /* rows of x */
     if (part->problem.x_channels_last && part->taps == 1 && !FC_IS_NARROW && step_in_place(part, part->problem.in_ch)) {
         return task_cycles(part, tasks);
     }
@@ -179,15 +190,8 @@ static double products_kept(const fc_part *part) {
     padding_skip skip = skip_of(part);
     double kept = 1;
     for (int i = 0; i < FC_MAX_SPATIAL; i++) {
-        const fc_axis *axis = &part->axis[i];
-        int64_t inside = 0;
-        for (int64_t k = 0; k < axis->kernel; k++) {
-            int64_t begin, end;
-            outputs_inside(axis, 0, axis->out, k, &begin, &end);
-            inside += end - begin;
-        }
         if (skip.axis[i])
-            kept *= (double)inside / (double)(axis->kernel * axis->out);
+            kept *= share_inside(&part->axis[i]);
     }
     return kept + (1 - kept) / SEGMENT; /* spans shorter than a tile */
 }

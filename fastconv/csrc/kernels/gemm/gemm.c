@@ -162,9 +162,15 @@ static bool is_padded(const fc_part *part) {
     return padded;
 }
 
+/* Whether what a row of x gives lies so close that vectors draw it together. */
+static bool steps_closely(const fc_part *part, bool last) {
+    int64_t step = part->axis[2].stride * (last ? part->problem.in_ch : 1);
+    return !FC_IS_NARROW && (step == 2 || step == 4);
+}
+
 /* But for weights that come from afar. */
 static FC_COLD double near_seconds(const fc_part *part, const fc_machine *machine) {
-    bool last = part->problem.x_channels_last;
+    bool last = part->problem.x_channels_last && part->problem.in_ch > 1; /* one channel lies alike in both layouts */
     double lines = 1.02; /* loads from other lines each time */
     double unpacked = reads_unpacked(part) ? lines : 1;
     if (columns_are_rows(part) && !last) {
@@ -185,7 +191,7 @@ static FC_COLD double near_seconds(const fc_part *part, const fc_machine *machin
         double copied = (double)(s.channel_pitch / VL) / (double)(vectors * part->taps);
         /* Sixteen rows are copied at once; where channels have one, each of them is set up for a row of its own. */
         double calls = (double)part->axis[0].kernel * ((double)s.rows * ROW_CYCLES + (double)divide_up(s.rows, 16) * COPY_CYCLES);
-        copied *= last ? 4.0 * VL : part->axis[2].stride > 1 ? 9.0 : 6.0;
+        copied *= last && !steps_closely(part, last) ? 4.0 * VL : part->axis[2].stride > 1 || last ? 9.0 : 6.0;
         return unpacked * fc_gemm_seconds(part, machine, rows, width, copied + calls / (double)(vectors * part->taps));
     }
     bool dense = !last && part->axis[2].stride == 1;
@@ -195,15 +201,19 @@ static FC_COLD double near_seconds(const fc_part *part, const fc_machine *machin
     /* Runs that padding cuts branch otherwise at each of many taps. */
     double padded = part->out_pixels == 0 || !is_padded(part) ? 0 : 17.0 * (double)part->taps / (double)(part->taps + 32);
     bool strided = part->axis[2].stride > 1;
-    double setup = vectors > 0 ? (18.0 + (strided ? 38.0 : 20.0) / (double)part->group_in_ch + padded) * runs / vectors : 0;
-    return unpacked * fc_gemm_seconds(part, machine, 1, part->out_pixels, setup + (dense ? 6.3 : last ? 2.0 * VL : 1.2 * VL));
+    double run = strided ? 42.0 : 18.0; /* the last elements of a strided run go one by one */
+    double setup = vectors > 0 ? (run + (strided ? 38.0 : 20.0) / (double)part->group_in_ch + padded) * runs / vectors : 0;
+    double vector = dense ? 6.3 : last && !steps_closely(part, last) ? 2.0 * VL : 1.2 * VL;
+    return unpacked * fc_gemm_seconds(part, machine, 1, part->out_pixels, setup + vector);
 }
 
 static FC_COLD double seconds(const fc_part *part, const fc_machine *machine) {
     double bytes = (double)part->problem.out_ch * (double)part->reduction * sizeof(real);
-    /* Weights read where they lie are a stream for each output channel, more than the hardware follows. */
-    bool waits = reads_unpacked(part) && bytes > (double)machine->l2_bytes / 2;
-    return near_seconds(part, machine) + (waits ? 1.5 * bytes / machine->l3_rate : 0);
+    bool afar = bytes > (double)machine->l2_bytes / 2; /* L2 does not keep them from one call to the next */
+    /* Weights read where they lie are a stream for each output channel, more than the hardware follows; those of one call
+     * that are packed: cost.c. */
+    double passes = !afar ? 0 : reads_unpacked(part) ? 1.5 : part->problem.pack_per_call ? 0 : 1;
+    return near_seconds(part, machine) + passes * bytes / machine->l3_rate;
 }
 
 static int64_t partition(const fc_part *part, int threads, int64_t grid[4]) {

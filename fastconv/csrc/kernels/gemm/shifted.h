@@ -19,17 +19,21 @@ typedef struct shifted {
     fc_row_shape shape;
     int64_t rows;                        /* of x, for one plane and channel */
     int64_t plane_pitch, channel_pitch;
-    int64_t count;                       /* reals of all channels of a chunk */
+    int64_t slots;                       /* channels held, channel c in slot c % slots */
+    int64_t count;                       /* reals of all slots */
 } shifted;
 
+/* A chunk of the reduction may begin and end within a channel's taps, and with more taps than steps many chunks read the
+ * same one: what an earlier chunk copied stays in its slot. One slot more than a chunk reads, because a copy may write a
+ * few lanes of the next slot. */
 FC_INLINE shifted shifted_of(const fc_part *part, int64_t rows, int64_t columns) {
     const fc_axis *height = &part->axis[1];
     shifted s = {.shape = fc_row_shape_of(&part->axis[2], columns)};
     s.rows = (rows - 1) * height->stride + fc_axis_reach(height) + 1;
     s.plane_pitch = s.rows * s.shape.row_pitch;
     s.channel_pitch = part->axis[0].kernel * s.plane_pitch;
-    int64_t channels = smaller(part->block[FC_GEMM_CHUNK] / part->taps + 2, part->group_in_ch);
-    s.count = channels * s.channel_pitch + ROW_SLACK;
+    s.slots = smaller(part->block[FC_GEMM_CHUNK] / part->taps + 3, part->group_in_ch);
+    s.count = s.slots * s.channel_pitch + ROW_SLACK;
     return s;
 }
 
@@ -94,7 +98,7 @@ static fc_pixel shifted_cut(fc_gemm_block *block, int64_t pixel_block) {
 /* Copies the rows of channels [begin, end) of the group that outputs from `first` on read; what only outputs past the
  * last would read is no part of x, in any padding mode. */
 static void shifted_copy(const fc_gemm_block *block, const shifted *s, fc_pixel first, int64_t begin, int64_t end,
-                         real *to) {
+                         real *room) {
     const fc_part *part = block->call->part;
     const fc_axis *depth = &part->axis[0], *height = &part->axis[1];
     const fc_tensor *x = &block->call->tensors.x;
@@ -105,7 +109,8 @@ static void shifted_copy(const fc_gemm_block *block, const shifted *s, fc_pixel 
     enum { AT_ONCE = 16 };
     const stor *sources[AT_ONCE];
     /* In the order the rows lie, since a copy may write a few lanes of the next one. */
-    for (int64_t c = begin; c < end; c++, to += s->channel_pitch) {
+    for (int64_t c = begin; c < end; c++) {
+        real *to = room + c % s->slots * s->channel_pitch;
         for (int64_t kd = 0; kd < depth->kernel; kd++) {
             int64_t d = fc_axis_source(depth, first.d * depth->stride + kd * depth->dilation);
             for (int64_t row = 0; row < s->rows; row += AT_ONCE) {
@@ -122,23 +127,40 @@ static void shifted_copy(const fc_gemm_block *block, const shifted *s, fc_pixel 
     }
 }
 
+/* Where the steps of a chunk from `k` on read, from a panel's first value in the copied rows on. Without a division for each:
+ * they cost a small map more than its sums. */
+static void shifted_offsets(const fc_part *part, const shifted *s, int64_t k, int64_t depth, int64_t *offset) {
+    const fc_axis *height = &part->axis[1], *width = &part->axis[2];
+    int64_t tap = k % part->taps, slot = k / part->taps % s->slots;
+    int64_t kw = tap % width->kernel, kh = tap / width->kernel % height->kernel, kd = tap / width->kernel / height->kernel;
+    for (int64_t step = 0; step < depth; step++) {
+        int64_t q = kw * width->dilation, shift = width->stride == 1 ? q : q % 2 * s->shape.phase_pitch + q / 2;
+        offset[step] = slot * s->channel_pitch + kd * s->plane_pitch + kh * height->dilation * s->shape.row_pitch + shift;
+        if (++kw < width->kernel)
+            continue;
+        kw = 0;
+        if (++kh < height->kernel)
+            continue;
+        kh = 0;
+        if (++kd < part->axis[0].kernel)
+            continue;
+        kd = 0;
+        slot = slot + 1 < s->slots ? slot + 1 : 0;
+    }
+}
+
 /* An fc_columns_place_fn. All panels of a chunk are placed with its first sweep. */
 static void shifted_place(fc_gemm_block *block, const fc_sweep *sweep, real *room, int64_t *offset) {
     const fc_part *part = block->call->part;
-    const fc_axis *height = &part->axis[1], *width = &part->axis[2];
+    const fc_axis *height = &part->axis[1];
     if (sweep->begin > 0 || sweep->depth == 0)
         return;
     fc_pixel first = fc_pixel_at(part, block->panel[0].first);
     shifted s = shifted_of(part, block->call->grid[0], part->block[SHIFTED_COLUMNS]);
     int64_t taps = part->taps, begin = sweep->k / taps, end = divide_up(sweep->k + sweep->depth, taps);
-    shifted_copy(block, &s, first, begin, end, room);
-    for (int64_t step = 0; step < sweep->depth; step++) {
-        int64_t k = sweep->k + step, c = k / taps, tap = k % taps;
-        int64_t kw = tap % width->kernel, rest = tap / width->kernel;
-        int64_t kh = rest % height->kernel, kd = rest / height->kernel;
-        offset[step] = (c - begin) * s.channel_pitch + kd * s.plane_pitch + kh * height->dilation * s.shape.row_pitch +
-                       fc_tap_shift(&s.shape, width, kw);
-    }
+    shifted_copy(block, &s, first, larger(begin, block->copied), end, room);
+    block->copied = end;
+    shifted_offsets(part, &s, sweep->k, sweep->depth, offset);
     for (int64_t p = 0; p < block->panels; p++) {
         fc_pixel pixel = fc_pixel_at(part, block->panel[p].first);
         block->panel[p].columns = room + (pixel.h - first.h) * height->stride * s.shape.row_pitch + pixel.w - first.w;

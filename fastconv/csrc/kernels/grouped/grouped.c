@@ -92,7 +92,8 @@ static FC_COLD double seconds(const fc_part *part, const fc_machine *machine) {
         prepare(&blocked, machine);
         int64_t chunk = blocked.block[CHUNK_ROWS], chunks = divide_up(part->axis[1].out, chunk);
         double in_rows = planes * (double)(rows_read(part, chunk) * chunks * part->group_in_ch);
-        double copy = in_rows * (dense ? 18 + (double)part->axis[2].in * 3.6 / VL : 16 + (double)part->axis[2].in * 2.6);
+        double row = part->axis[2].stride > 1 ? 52 : 18; /* both phases of a stride begin and end in lanes of their own */
+        double copy = in_rows * (dense ? row + (double)part->axis[2].in * 3.6 / VL : 16 + (double)part->axis[2].in * 2.6);
         double steps = (double)part->reduction * step_cycles(part), window = window_cycles(part, machine);
         double rows = steps > window ? steps + 0.3 * window : window + 0.3 * steps; /* loads wait beside the sums */
         double setup = 340 + 62 * planes * (double)part->group_in_ch;
