@@ -11,6 +11,7 @@
 #define FC_SPLIT_WEIGHTS_H
 
 #include "kernels/amx/split_shape.h"
+#include "kernels/common/at_use.h"
 #include "kernels/common/gemm_driver.h"
 
 /* A call's weights: `largest` magnitudes of [group][chunk][32 out channels] and `tiles`, NULL both where they are split
@@ -19,9 +20,6 @@ typedef struct split_weights {
     const real *largest, *tiles;
     fc_weight_view plain;
 } split_weights;
-
-enum { SPLIT_VIEW_BYTES = 64 };
-_Static_assert(sizeof(fc_weight_view) <= SPLIT_VIEW_BYTES, "a view begins the weights of a functional call");
 
 /* A functional call of few pixels packs nothing. */
 static bool split_packs_nothing(const fc_part *part) {
@@ -46,10 +44,10 @@ FC_INLINE int64_t largest_reals(const fc_part *part) {
 /* [view, of a functional call][largest][tiles][plain, unless of a functional call] */
 static size_t packed_bytes(const fc_part *part) {
     if (split_packs_nothing(part))
-        return SPLIT_VIEW_BYTES;
+        return FC_VIEW_BYTES;
     size_t split = (size_t)(largest_reals(part) + part->problem.groups * group_reals(part)) * sizeof(real);
     size_t plain = (size_t)(part->problem.out_ch * part->reduction) * sizeof(real);
-    return split + (part->problem.pack_per_call ? (size_t)SPLIT_VIEW_BYTES : plain);
+    return split + (part->problem.pack_per_call ? (size_t)FC_VIEW_BYTES : plain);
 }
 
 static split_weights split_weights_of(const fc_part *part, const void *packed) {
@@ -57,7 +55,7 @@ static split_weights split_weights_of(const fc_part *part, const void *packed) {
     split_weights w = {.largest = NULL};
     if (part->problem.pack_per_call) {
         memcpy(&w.plain, packed, sizeof w.plain);
-        packed = (const char *)packed + SPLIT_VIEW_BYTES;
+        packed = (const char *)packed + FC_VIEW_BYTES;
         if (part->block[SPLIT_AT_USE])
             return w;
     }
@@ -238,7 +236,7 @@ static void pack(const fc_part *part, const fc_weight_view *weight, const fc_wei
     if (part->problem.pack_per_call) {
         if (begin == 0)
             memcpy(at, weight, sizeof *weight);
-        at += SPLIT_VIEW_BYTES;
+        at += FC_VIEW_BYTES;
         if (split_packs_nothing(part))
             return;
     }

@@ -97,8 +97,6 @@ static bool step_in_place(const fc_part *part, int64_t channels) {
 #define SUM_CYCLES 0.5
 #define MIXED_CYCLES 420.0
 #define SPAN_CYCLES 52.0
-/* Of a weight turned around where it is used. */
-#define AT_USE_CYCLES 0.85
 /* As long as a line takes that nothing asks for ahead, in bytes of a stream. */
 #define LINE_BYTES_MISSED 150.0
 
@@ -231,15 +229,6 @@ static double traffic_seconds(const fc_part *part, const fc_machine *machine) {
     return fc_cost_traffic(part, machine) + missed + stream;
 }
 
-/* Seconds of packing a functional call's weights at use, which is counted for one image, whatever the batch. */
-static double at_use_seconds(const fc_part *part, const fc_machine *machine) {
-    double weights = (double)(part->problem.out_ch * part->reduction), bytes = weights * sizeof(real);
-    if (!images_pack_at_use(part, 1))
-        return 0;
-    double stream = bytes > (double)machine->l2_bytes / 2 ? bytes / machine->l3_rate : 0;
-    return 2 * AT_USE_CYCLES * weights / machine->vector_fma_rate[FC_PASTE(FC_ISA_, FC_ISA)] + stream;
-}
-
 static FC_COLD double seconds(const fc_part *part, const fc_machine *machine) {
     double groups = (double)part->problem.groups, reduction = (double)part->reduction;
     double rows = (double)(part->axis[0].out * part->axis[1].out), pixels = (double)part->out_pixels;
@@ -265,8 +254,8 @@ static FC_COLD double seconds(const fc_part *part, const fc_machine *machine) {
     bool ragged = by_channel && part->group_out_ch % VL != 0;
     store += ragged ? 5.4 * pixels : 0;
     double cycles = groups * (tile + window_cycles(part, machine) + store + turn);
-    return cycles / clock + traffic_seconds(part, machine) + 0.5 * fc_cost_passes(part, machine) +
-           at_use_seconds(part, machine);
+    double at_use = images_pack_at_use(part, 1) ? fc_at_use_seconds(part, machine) : 0; /* whatever the batch */
+    return cycles / clock + traffic_seconds(part, machine) + 0.5 * fc_cost_passes(part, machine) + at_use;
 }
 
 /* grid: rows per task, columns per task, lanes per task, tasks per image and group */

@@ -8,7 +8,7 @@
 #ifndef FC_DIRECT_PACK_H
 #define FC_DIRECT_PACK_H
 
-#include "kernel.h"
+#include "kernels/common/at_use.h"
 #include "kernels/common/integers.h"
 #include "kernels/direct/tile.h"
 
@@ -16,8 +16,6 @@ enum { CHUNK_STEPS = 1280, BLOCK_LANES = BLOCK_VECS * VL };
 
 /* Pixels at most, and images and planes, of a functional call whose tasks pack the weights they multiply. */
 enum { AT_USE_PIXELS = 400, AT_USE_PLANES = 2 };
-enum { VIEW_BYTES = 64 };
-_Static_assert(sizeof(fc_weight_view) <= VIEW_BYTES, "a view is all that is kept of such a call's weights");
 
 static bool images_pack_at_use(const fc_part *part, int64_t images) {
     return part->problem.pack_per_call && images * part->axis[0].out <= AT_USE_PLANES &&
@@ -66,8 +64,7 @@ static void pack_dense(int64_t taps, bool mirrored, const real *from, int64_t st
                 if (column % LINE_WEIGHTS == 0)
                     FC_UNROLL_TILE for (int i = 0; i < VL; i++)
                         __builtin_prefetch(corner + i * step + AHEAD_LINES * LINE_WEIGHTS);
-            }
-            else
+            } else
                 for (int64_t i = 0; i < VL; i++)
                     square[v][i] = i >= high ? v_zero() : v_loadn(corner + i * step, wide);
             v_transpose(square[v]);
@@ -112,7 +109,7 @@ static int64_t pack_units(const fc_part *part) {
 
 static size_t packed_bytes(const fc_part *part) {
     if (packs_at_use(part))
-        return VIEW_BYTES;
+        return FC_VIEW_BYTES;
     return (size_t)(part->problem.groups * round_up(part->group_out_ch, VL) * part->reduction) * sizeof(real);
 }
 

@@ -19,6 +19,7 @@
  * side, as are small maps, and channels-last tensors pay for transposing.
  */
 #define FC_FETCHES_BY_STEPS 1
+#include "kernels/common/at_use.h"
 #include "kernels/gemm/shifted.h"
 
 static FC_COLD const char *rejects(const fc_part *part) {
@@ -27,7 +28,7 @@ static FC_COLD const char *rejects(const fc_part *part) {
     return NULL;
 }
 
-enum { UNPACKED_PIXELS = 512, LEAD_PANELS = 16, VIEW_BYTES = 64 };
+enum { UNPACKED_PIXELS = 512, LEAD_PANELS = 16 };
 
 /* Weights of one call that few pixels share are read where they lie: an output channel's are a stream along the
  * reduction. Sums are added in the same order as from packed ones, so the bits are the same. */
@@ -36,7 +37,7 @@ static bool reads_unpacked(const fc_part *part) {
 }
 
 /* Weights of one call begin with where they lie; that alone tells both forms apart by their size. */
-static size_t view_bytes(const fc_part *part) { return part->problem.pack_per_call ? VIEW_BYTES : 0; }
+static size_t view_bytes(const fc_part *part) { return part->problem.pack_per_call ? FC_VIEW_BYTES : 0; }
 
 static size_t packed_bytes(const fc_part *part) {
     size_t panels = (size_t)part->problem.out_ch * (size_t)part->reduction * sizeof(real);

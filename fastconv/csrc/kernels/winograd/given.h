@@ -1,14 +1,10 @@
-/* The weights as given, where a task reads them: packed for the call, or packed at use.
- */
+/* The weights as given, where a task reads them: packed for the call, or, where one panel of tiles is all that reads
+ * them, a chunk of a block of rows at a time into L2 when the task multiplies it. */
 #ifndef FC_WINOGRAD_GIVEN_H
 #define FC_WINOGRAD_GIVEN_H
 
+#include "kernels/common/at_use.h"
 #include "kernels/winograd/weights.h"
-
-/* Weights of a functional call that few panels of tiles read are never packed whole: what is kept is where they lie,
- * and a task packs a chunk of a block of rows into L2 when it multiplies it. */
-enum { VIEW_BYTES = 64 };
-_Static_assert(sizeof(fc_weight_view) <= VIEW_BYTES, "a view is all that is kept of such a call's weights");
 
 static bool images_pack_at_use(const fc_part *part, const shape *s, int64_t images) {
     return part->problem.pack_per_call && images * s->panels <= 1;

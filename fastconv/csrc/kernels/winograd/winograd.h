@@ -49,8 +49,6 @@ static void prepare(fc_part *part, const fc_machine *machine) {
 #define SCATTER_CYCLES 2.2
 /* Of a task besides: its shape, its panels, the first misses; much of groups of a few channels. */
 #define TASK_CYCLES 830.0
-/* Of a weight turned around where it is used. */
-#define AT_USE_CYCLES 0.85
 
 /* Products that are multiplied, those known to be zero left out, on average over the slices. */
 static double products_multiplied(const shape *s) {
@@ -103,15 +101,6 @@ static double spilt_share(const shape *s, const fc_machine *machine) {
     return panel <= held ? 0 : 1 - held / panel;
 }
 
-/* Seconds of packing a functional call's weights at use, which is counted for one image, whatever the batch. */
-static double at_use_seconds(const fc_part *part, const shape *s, const fc_machine *machine) {
-    double weights = (double)(part->problem.out_ch * part->reduction), bytes = weights * sizeof(real);
-    if (!images_pack_at_use(part, s, 1))
-        return 0;
-    double stream = bytes > (double)machine->l2_bytes / 2 ? bytes / machine->l3_rate : 0;
-    return 2 * AT_USE_CYCLES * weights / machine->vector_fma_rate[FC_PASTE(FC_ISA_, FC_ISA)] + stream;
-}
-
 static FC_COLD double seconds(const fc_part *part, const fc_machine *machine) {
     shape s = shape_of(part);
     double groups = (double)part->problem.groups, steps = (double)s.steps, products = (double)s.products;
@@ -136,13 +125,14 @@ static FC_COLD double seconds(const fc_part *part, const fc_machine *machine) {
     read *= part->problem.x_channels_last ? 0.97 : 0.67;
     stream += read * fc_cost_beyond_l2(part, machine) / machine->l3_rate;
     return groups * (cycles / (machine->vector_fma_rate[FC_PASTE(FC_ISA_, FC_ISA)] / 2) + stream) +
-           fc_cost_traffic(part, machine) + fc_cost_passes(part, machine) + at_use_seconds(part, &s, machine);
+           fc_cost_traffic(part, machine) + fc_cost_passes(part, machine) +
+           (images_pack_at_use(part, &s, 1) ? fc_at_use_seconds(part, machine) : 0); /* whatever the batch */
 }
 
 static size_t packed_bytes(const fc_part *part) {
     shape s = shape_of(part);
     if (packs_at_use(part, &s))
-        return VIEW_BYTES;
+        return FC_VIEW_BYTES;
     int64_t reals = given_reals(part, &s) + (weights_prepared(part, &s) ? transformed_reals(part, &s) : 0);
     return (size_t)reals * sizeof(real);
 }
