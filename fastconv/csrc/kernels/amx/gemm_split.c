@@ -39,7 +39,9 @@ static double pack_cycles(const fc_part *part, double pixel_tiles, double tiles)
     int64_t rows = part->block[SPLIT_HEIGHT], read = split_row_slots(part, rows).count;
     double again = (double)read / (double)(rows * part->axis[1].stride);
     double pieces = 1 + (double)TILE_SIDE / (double)larger(part->axis[2].out, 1);
-    split += part->axis[2].stride == 1 ? 0 : part->problem.x_channels_last ? 20 : part->axis[2].kernel == 1 ? 160 : 80;
+    /* Measured beside a busy sibling and on two threads, where columns of a stride take longest: 3x3 with 256 channels on
+     * 14x14 took 1.25 to 1.6 times as long as direct's, and 0.95 to 1.0 alone. */
+    split += part->axis[2].stride == 1 ? 0 : part->problem.x_channels_last ? 80 : part->axis[2].kernel == 1 ? 200 : 130;
     return ROW_WAITS * (pair_vectors * again * split + pixel_tiles * tiles * TILE_PAIRS * parts * (0.8 + 2 * pieces));
 }
 
