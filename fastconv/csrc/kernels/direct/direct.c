@@ -266,7 +266,8 @@ static int64_t partition(const fc_part *part, int threads, int64_t grid[4]) {
     grid[0] = part->block[ROWS];
     grid[1] = part->block[COLUMNS];
     grid[2] = part->block[LANES];
-    int64_t wanted = threads > 1 ? 4 * (int64_t)threads : 1;
+    /* Ranges of lanes load the same window each. */
+    int64_t wanted = threads > 1 ? (packs_at_use(part) ? 2 : 4) * (int64_t)threads : 1;
     for (;;) {
         grid[3] = planes * divide_up(height, grid[0]) * divide_up(width, grid[1]) * divide_up(lanes, grid[2]);
         if (outer * grid[3] >= wanted)
