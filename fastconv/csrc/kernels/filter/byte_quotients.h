@@ -37,11 +37,7 @@ FC_COLD static size_t quotient_scratch_at(const fc_filter_call *call, char *base
                       (size_t)call->second_whole.count * sizeof(halves), (size_t)outside * sizeof(int64_t)};
     enum { COUNT = sizeof sizes / sizeof *sizes };
     char *starts[COUNT];
-    size_t total = 0;
-    for (int i = 0; i < COUNT; i++) {
-        starts[i] = base + total;
-        total += (sizes[i] + 63) / 64 * 64;
-    }
+    size_t total = place_pieces(sizes, COUNT, base, starts);
     if (base != NULL)
         *s = (quotient_scratch){(const uint8_t **)(void *)starts[0], (uint8_t *)starts[1], (uint16_t *)(void *)starts[2],
                                 (halves *)(void *)starts[3], (halves *)(void *)starts[4], (int64_t *)(void *)starts[5],

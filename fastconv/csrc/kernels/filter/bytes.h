@@ -43,11 +43,7 @@ FC_COLD static size_t byte_scratch_at(const fc_filter_call *call, char *base, by
                       (size_t)(PHASES * pitch), (size_t)(call->left[1] + call->right[1]) * sizeof(int64_t)};
     enum { COUNT = sizeof sizes / sizeof *sizes };
     char *starts[COUNT];
-    size_t total = 0;
-    for (int i = 0; i < COUNT; i++) {
-        starts[i] = base + total;
-        total += (sizes[i] + 63) / 64 * 64;
-    }
+    size_t total = place_pieces(sizes, COUNT, base, starts);
     if (base != NULL)
         *s = (byte_scratch){(const real **)(void *)starts[0], (const real **)(void *)starts[1],
                             (real *)(void *)starts[2], (real *)(void *)starts[3], (uint8_t *)starts[4],

@@ -44,6 +44,16 @@ static void find_edges(const fc_filter_call *call, const piece *p, int64_t *edge
     }
 }
 
+/* Where pieces of scratch of these sizes begin, each with a line of the cache; all their bytes. */
+FC_COLD static size_t place_pieces(const size_t *sizes, int count, char *base, char **starts) {
+    size_t total = 0;
+    for (int i = 0; i < count; i++) {
+        starts[i] = base + total;
+        total += (sizes[i] + 63) / 64 * 64;
+    }
+    return total;
+}
+
 #define cell real
 #define CELL(name) real_##name
 #define CELLS VL

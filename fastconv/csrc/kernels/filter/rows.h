@@ -30,7 +30,7 @@ FC_COLD static size_t CELL(scratch_at)(const fc_filter_call *call, char *base, C
     pitch += 3 * CELLS; /* no power of two: rows must not compete for the same sets of L1 */
     int64_t fours = call->first.box && call->filter->first.kernel[1] >= FC_FILTER_FOURS;
     fours *= call->filter->first.kernel[1] / 4 - 1;
-    size_t sizes[12] = {(size_t)(depth * call->ring) * sizeof(cell *), (size_t)most * sizeof(cell *),
+    size_t sizes[] = {(size_t)(depth * call->ring) * sizeof(cell *), (size_t)most * sizeof(cell *),
                        (size_t)call->first.count * sizeof(cell),      (size_t)call->second.count * sizeof(cell),
                        (size_t)(depth * call->ring * pitch) * sizeof(cell), (size_t)pitch * sizeof(cell),
                        (size_t)(FC_FILTER_ROWS * pitch) * sizeof(cell), (size_t)pitch * sizeof(cell),
@@ -38,12 +38,9 @@ FC_COLD static size_t CELL(scratch_at)(const fc_filter_call *call, char *base, C
                        (size_t)outside * sizeof(int64_t),
                        call->first.piece || call->second.piece ? (size_t)pitch * sizeof(cell) : 0,
                        (size_t)(fours * pitch) * sizeof(cell)};
-    char *starts[12];
-    size_t total = 0;
-    for (int i = 0; i < 12; i++) {
-        starts[i] = base + total;
-        total += (sizes[i] + 63) / 64 * 64;
-    }
+    enum { COUNT = sizeof sizes / sizeof *sizes };
+    char *starts[COUNT];
+    size_t total = place_pieces(sizes, COUNT, base, starts);
     if (base != NULL)
         *s = (CELL(filter_scratch)){(const cell **)(void *)starts[0], (const cell **)(void *)starts[1],
                               (cell *)(void *)starts[2],        (cell *)(void *)starts[3],
