@@ -137,7 +137,7 @@ static void pack(const fc_part *part, const fc_weight_view *weight, const fc_wei
     }
 }
 
-/* The packed weights of one chunk, from `channel` on, and one block of lanes. */
+/* One group's weights: packed for the call, or to be packed at use. */
 typedef struct direct_weights {
     const real *packed; /* NULL: packed at use into `room` */
     fc_weight_view plain;
@@ -158,6 +158,8 @@ static direct_weights weights_of(const fc_part *part, const void *packed, int64_
     return w;
 }
 
+/* `lanes` output channels from `lane` on of the chunk of `channels` input channels from `channel` on, packed. Those packed
+ * at use are there until the next are asked for. */
 static const real *weights_at(const fc_part *part, const direct_weights *w, int64_t channel, int64_t channels,
                               int64_t lane, int64_t lanes) {
     if (w->packed != NULL)

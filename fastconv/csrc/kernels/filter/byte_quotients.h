@@ -8,7 +8,7 @@
  * Bound: operations of 16 bits on the two ports of the widest vectors. 128 pixels take at 5 x 5 36 to widen and add four
  * rows, as both sides of the middle share a product, and 52 to add along them, divide, compare and pack: 0.13 ms for
  * 1024 x 1024 at 2.7 GHz. 0.38 was reached, of which copying rows takes 0.06, the sums in doubt 0.05, and stores to L2 most
- * of the rest; of 3 x 3 means 0.155 of 0.064.
+ * of the rest; of 3 x 3 means 0.155 of 0.064 (alone; `bench/drop_ins.py --cases '(separable5|uniform3)-1024.*uint8'`).
  */
 #ifndef FC_FILTER_BYTE_QUOTIENTS_H
 #define FC_FILTER_BYTE_QUOTIENTS_H
