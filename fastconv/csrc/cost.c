@@ -65,6 +65,11 @@ double fc_cost_traffic(const fc_part *part, const fc_machine *machine) {
     return bytes * (beyond / far + (1 - beyond) / machine->l2_rate);
 }
 
+double fc_cost_weights(double bytes, const fc_machine *machine) {
+    double kept = (double)machine->l2_bytes / 2;
+    return bytes > kept ? (bytes - kept) / machine->l3_rate : 0;
+}
+
 double fc_cost_passes(const fc_part *part, const fc_machine *machine) {
     const fc_problem *p = &part->problem;
     double element = (double)fc_storage_size(p->dtype), groups = (double)p->groups, bytes = 0;

@@ -36,6 +36,9 @@ double fc_cost_pack(const fc_kernel *kernel, const fc_part *part);
 double fc_cost_beyond_l2(const fc_part *part, const fc_machine *machine);
 double fc_cost_traffic(const fc_part *part, const fc_machine *machine);
 
+/* Seconds to bring what half of L2 does not keep of packed weights from one call to the next. */
+double fc_cost_weights(double bytes, const fc_machine *machine);
+
 /* What a kernel that goes through x and out group by group brings besides: the rest of the lines that a pixel's channels of
  * one group begin and end in, where channels come last. */
 double fc_cost_passes(const fc_part *part, const fc_machine *machine);

@@ -69,7 +69,8 @@ def test_weights_that_l2_does_not_keep_come_from_beyond(algorithm):
     if bytes_ < _core.cpu()["l2_bytes"]:
         pytest.skip("L2 keeps these weights")
     plan = fc.explain((1, 4096, 1, 8), (4096, 4096, 1, 1), algorithm=algorithm)
-    assert plan.costs["l3"] >= 0.99 * bytes_ / _core.rates_used()["l3_bytes"]
+    beyond = bytes_ - _core.cpu()["l2_bytes"] / 2
+    assert plan.costs["l3"] >= 0.99 * beyond / _core.rates_used()["l3_bytes"]
 
 
 def test_every_algorithm_is_a_candidate_or_rejected_with_a_reason():

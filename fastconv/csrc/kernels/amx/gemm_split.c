@@ -29,14 +29,16 @@ enum { SPLIT_SCRATCH_MOST = 32 << 20 }; /* bytes */
  * every tap, of as many pieces as rows they come from. Counted instructions, with a factor for what they wait for:
  * x from L3, columns and rows to and from L2. */
 #define LINE_WAITS 0.8
-#define ROW_WAITS 1.25
+#define ROW_WAITS 1.34
 static double pack_cycles(const fc_part *part, double pixel_tiles, double tiles) {
     double parts = split_parts(part), split = 12 + 2 * parts + (part->problem.x_channels_last ? 12 : 2);
-    double pair_vectors = (double)part->problem.groups * (double)divide_up(part->in_pixels, VL) *
-                          (double)divide_up(part->group_in_ch, 2);
+    double pairs = (double)part->problem.groups * (double)divide_up(part->group_in_ch, 2);
     if (part->block[SPLIT_LINE])
-        return LINE_WAITS * pair_vectors * split;
+        return LINE_WAITS * pairs * (double)divide_up(part->in_pixels, VL) * split;
     int64_t rows = part->block[SPLIT_HEIGHT], read = split_row_slots(part, rows).count;
+    /* Each row begins a vector of its own. */
+    int64_t width = larger(part->axis[2].in, 1);
+    double pair_vectors = pairs * (double)(part->in_pixels / width) * (double)divide_up(width, VL);
     double again = (double)read / (double)(rows * part->axis[1].stride);
     double pieces = 1 + (double)TILE_SIDE / (double)larger(part->axis[2].out, 1);
     /* Measured beside a busy sibling and on two threads, where columns of a stride take longest: 3x3 with 256 channels on

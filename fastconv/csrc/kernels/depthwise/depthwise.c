@@ -120,11 +120,24 @@ static void prepare(fc_part *part, const fc_machine *machine) {
 
 /* Of a row of outputs besides its vectors: many channels of short rows take little else. */
 #define ROW_CYCLES 2.8
+/* Of a vector of rows of more than 8 that share what they load: each is asked for ahead. Of a row besides, for each depth
+ * tap after the first: its sums stay, but its rows are found anew. */
+#define WIDE_CYCLES 2.3
+#define DEPTH_CYCLES(height) ((height) == 1 ? 5.0 : 3.0)
 /* Of a plane of outputs: bounds, masks and tables of its rows. */
 #define PLANE_CYCLES 80.0
 
+/* Cycles that loads of a vector of outputs take longer because the rows behind a block of outputs outgrow L1. */
+static double far_cycles(const fc_part *part, const fc_machine *machine, int64_t block_rows, double step) {
+    int64_t pitch = copied_shape(part, part->block[STRIP]).row_pitch;
+    double bytes = (double)(part->axis[0].kernel * rows_read(part, block_rows) * pitch) * sizeof(real);
+    double far = 1 - (double)machine->l1d_bytes / bytes;
+    double wait = sizeof(vec) * machine->vector_fma_rate[FC_PASTE(FC_ISA_, FC_ISA)] / 2 / machine->l2_rate - step;
+    return far <= 0 || wait <= 0 ? 0 : far * wait * (double)part->taps;
+}
+
 /* Cycles of the planar form, x and out in cache. */
-static double planar_cycles(const fc_part *part) {
+static double planar_cycles(const fc_part *part, const fc_machine *machine) {
     const fc_problem *p = &part->problem;
     const fc_axis *height = &part->axis[1], *width = &part->axis[2];
     bool mixed = channels_may_mix(part), narrow_rows = p->x_channels_last && p->in_ch > 1 && !mixed;
@@ -134,12 +147,17 @@ static double planar_cycles(const fc_part *part) {
     double out_rows = (double)(part->axis[0].out * round_up(height->out, block));
     /* Vectors of wide kernels lie across two lines; at stride 2 each is drawn together from two. */
     double shared = part->taps > 49 ? 0.92 : part->taps > 9 ? 0.81 : 0.67;
-    double step = share_of(part) == 2 ? 1.5 : share_of(part) ? shared : dense_taps(width) ? 1.0 : 1.27;
-    double store = p->out_channels_last && p->out_ch > 1 && !mixed ? 2.3 * VL : 2.8;
-    double row = (double)vectors * ((double)part->taps * step + store) + ROW_CYCLES;
+    double step = share_of(part) == 2 ? 2.0 : share_of(part) ? shared : dense_taps(width) ? 1.0 : 1.27;
+    double narrow = 2.45 * (double)width->out / (double)larger(vectors, 1);
+    double store = p->out_channels_last && p->out_ch > 1 && !mixed ? narrow : 2.45;
+    double wide = share_of(part) && vectors > 8 ? WIDE_CYCLES : 0;
+    double depth = (double)(part->axis[0].kernel - 1) * DEPTH_CYCLES(height->kernel);
+    double far = share_of(part) ? 0 : far_cycles(part, machine, block, step);
+    double row = (double)vectors * ((double)part->taps * step + store + wide + far) + ROW_CYCLES + depth;
     double in_rows = (double)(rows_read(part, height->out) * part->axis[0].kernel * part->axis[0].out);
-    double copy = narrow_rows || width->stride > 2 ? 2.7 * VL : 6.3;
-    double copies = in_place ? 0 : in_rows * ((double)(vectors * width->stride) * copy + 20);
+    double values = (double)smaller(vectors * VL * width->stride, width->in);
+    double copy = narrow_rows || width->stride > 2 ? 2.7 * values : 5.2 * (double)(vectors * width->stride);
+    double copies = in_place ? 0 : in_rows * (copy + 18.7);
     return (double)p->out_ch * (out_rows * row + PLANE_CYCLES * (double)part->axis[0].out) + (double)p->in_ch * copies;
 }
 
@@ -153,7 +171,9 @@ static FC_COLD double seconds(const fc_part *part, const fc_machine *machine) {
     /* Chunks of several planes by turns: what is asked for ahead is then another plane's. */
     double out = (double)(part->out_pixels * part->problem.out_ch) * sizeof(stor);
     double turns = part->group_out_ch > 1 ? 0.43 * out * fc_cost_beyond_l2(part, machine) / machine->l3_rate : 0;
-    return planar_cycles(part) / clock + traffic + turns;
+    fc_part blocked = *part;
+    prepare(&blocked, machine);
+    return planar_cycles(&blocked, machine) / clock + traffic + turns;
 }
 
 static size_t planar_count(const fc_part *part) {

@@ -87,18 +87,18 @@ static bool step_in_place(const fc_part *part, int64_t channels) {
     return part->axis[2].stride * channels * (int64_t)sizeof(real) <= 2048;
 }
 
-/* Cycles of a task besides its windows and tiles: tables of taps, bounds, the first misses, which the next tasks do not
- * have; of a tile and of each of its runs of taps besides their steps, and of a run for each sum, whose register may
- * move; of a tile, and of each of its runs, that is added up span by span. */
-#define TASK_CYCLES 1200.0
-#define NEXT_TASK_CYCLES 550.0
+/* Cycles of a task besides its windows and tiles: tables of taps, bounds, misses; of a tile and of each of its runs of taps besides their steps, and of a run for each sum, whose register may
+ * move; of a tile that is added up span by span, of each of its runs, which are looked through, and of a run that is a span
+ * of its own, where taps count for parts of a piece of a row. */
+#define TASK_CYCLES 810.0
 #define TILE_CYCLES 14.0
 #define RUN_CYCLES 3.0
 #define SUM_CYCLES 0.5
-#define MIXED_CYCLES 420.0
-#define SPAN_CYCLES 52.0
+#define MIXED_CYCLES 150.0
+#define SELECT_CYCLES 99.0
+#define SPAN_CYCLES 40.0
 /* As long as a line takes that nothing asks for ahead, in bytes of a stream. */
-#define LINE_BYTES_MISSED 150.0
+#define LINE_BYTES_MISSED 140.0
 
 /* Whether all tiles are those of tile_tap_square, where a step costs no pointers. */
 static bool tiles_square(const fc_part *part) {
@@ -109,6 +109,7 @@ static bool tiles_square(const fc_part *part) {
 /* What tiles do for each of their outputs' sums: steps (one input channel of one tap), runs of them, chunks. */
 typedef struct tile_work {
     double steps, tap_runs, chunks, mixed;
+    double span_cycles;   /* of a run of taps of such a tile */
     double weight_cycles; /* least of a step's, for a vector of weights that L1 does not keep */
     bool square;
 } tile_work;
@@ -128,7 +129,7 @@ static double row_cycles(int64_t columns, int64_t runs, int64_t vecs, const tile
         double stream = (double)vecs * work->weight_cycles;
         most = most > stream ? most : stream;
         cycles += (double)count * (work->steps * most / 0.97 + work->chunks * (TILE_CYCLES + work->mixed * MIXED_CYCLES) +
-                                   work->tap_runs * (RUN_CYCLES + SUM_CYCLES * sums + work->mixed * SPAN_CYCLES)) /
+                                   work->tap_runs * (RUN_CYCLES + SUM_CYCLES * sums + work->mixed * work->span_cycles)) /
                   (double)runs;
     }
     return cycles;
@@ -138,12 +139,6 @@ static double row_cycles(int64_t columns, int64_t runs, int64_t vecs, const tile
 static int64_t block_count(const fc_part *part, const int64_t *block) {
     return part->axis[0].out * divide_up(part->axis[1].out, block[ROWS]) * divide_up(part->axis[2].out, block[COLUMNS]) *
            divide_up(round_up(part->group_out_ch, VL), block[LANES]);
-}
-
-/* Of the tasks of one group. */
-static double task_cycles(const fc_part *part, int64_t tasks) {
-    return ((double)tasks - 1 / (double)part->problem.groups) * NEXT_TASK_CYCLES +
-           TASK_CYCLES / (double)part->problem.groups;
 }
 
 /* The share of an axis's taps of outputs that lie inside x. */
@@ -168,19 +163,22 @@ static double window_cycles(const fc_part *part, const fc_machine *machine) {
     double channels = (double)part->group_in_ch, vectors = channels / VL;
     double chunks = (double)divide_up(part->group_in_ch, block[CHANNELS]);
     bool whole_rows = channels < 16 && part->problem.groups == 1;
-    double dense = whole_rows ? channels / 10 : chunks * 5 + vectors * 1.8; /* one run, or a few vectors a pixel */
+    double dense = whole_rows ? channels / 10 : chunks * 5 + vectors * 4.45; /* one run, or a few vectors a pixel */
+    if (whole_rows && part->axis[2].stride > 1)
+        dense += 3;
     double turned = channels <= 4 ? channels * 2 : 9.3 * (vectors < 1 ? 1 : vectors); /* squares, or one by one */
     bool strided = window_axis_of(&part->axis[2], 0, 2, false).unit > 1;
-    window_axis across = window_axis_of(&part->axis[2], 0, block[COLUMNS], false);
+    window_axis across = window_axis_of(&part->axis[2], 0, block[COLUMNS], skip_of(part).axis[2]);
     bool apart = across.tap_pitch < across.dilation; /* runs as long as the outputs of one tap */
-    double run = (double)(apart ? across.reach : across.count);
+    bool joined = !apart && across.unit == 1 && across.count == part->axis[2].in; /* whole planes are one run */
+    double run = joined ? positions : (double)(apart ? across.reach : across.count);
     dense += 29 / run, turned += 29 / run * (1 + vectors);
     if (strided || (apart && across.reach <= 2))
         turned = channels * 1.9 + 60 / run * share_inside(&part->axis[0]) * share_inside(&part->axis[1]); /* rows of x */
     if (part->problem.x_channels_last && part->taps == 1 && !FC_IS_NARROW && step_in_place(part, part->problem.in_ch)) {
-        return task_cycles(part, tasks);
+        return (double)tasks * TASK_CYCLES;
     }
-    return (double)tasks * positions * (part->problem.x_channels_last ? dense : turned) + task_cycles(part, tasks);
+    return (double)tasks * positions * (part->problem.x_channels_last ? dense : turned) + (double)tasks * TASK_CYCLES;
 }
 
 /* The share of the products that multiply no padding zero, where these are left out. */
@@ -188,10 +186,10 @@ static double products_kept(const fc_part *part) {
     padding_skip skip = skip_of(part);
     double kept = 1;
     for (int i = 0; i < FC_MAX_SPATIAL; i++) {
-        if (skip.axis[i])
-            kept *= share_inside(&part->axis[i]);
+        double share = skip.axis[i] ? share_inside(&part->axis[i]) : 1;
+        kept *= i == 2 ? share + (1 - share) / SEGMENT : share; /* along a row, spans shorter than a tile */
     }
-    return kept + (1 - kept) / SEGMENT; /* spans shorter than a tile */
+    return kept;
 }
 
 /* Runs of taps that each tile walks in a chunk. */
@@ -217,29 +215,54 @@ static double mixed_pairs(const fc_part *part) {
     return share < 1 ? share : 1;
 }
 
+/* The share of columns in pieces of rows (cut_rows) that have some, but not nearly all, of a tap's outputs. */
+static double mixed_columns(const fc_part *part) {
+    enum { MOST_TAPS = 64 };
+    const fc_axis *axis = &part->axis[2];
+    tap_run run[MOST_TAPS];
+    chunk_taps chunk = {.run = run, .count = smaller(axis->kernel, MOST_TAPS)};
+    int64_t mixed = 0;
+    if (!skip_of(part).axis[2])
+        return 0;
+    for (int64_t k = 0; k < chunk.count; k++)
+        outputs_inside(axis, 0, axis->out, k, &run[k].column_begin, &run[k].column_end);
+    cut_rows(&chunk, axis->out);
+    for (int64_t piece = 0; piece < chunk.cuts; piece++) {
+        int64_t begin = chunk.cut[piece], end = chunk.cut[piece + 1];
+        bool parts = false;
+        for (int64_t k = 0; k < chunk.count; k++) {
+            int64_t left_out = larger(run[k].column_begin - begin, 0) + larger(end - run[k].column_end, 0);
+            parts |= left_out > 2 && left_out < end - begin;
+        }
+        mixed += parts ? end - begin : 0;
+    }
+    return (double)mixed / (double)axis->out;
+}
+
 /* x and out, and the lines that groups of channels which end no vector leave to their stores to find: groups come to a
  * pixel one after the other, when L2 may have lost it. */
 static double traffic_seconds(const fc_part *part, const fc_machine *machine) {
     bool ragged = part->group_out_ch % VL != 0 && part->problem.groups > 1;
     double visits = ragged && part->problem.out_channels_last ? (double)(part->out_pixels * part->problem.groups) : 0;
     double missed = visits * fc_cost_beyond_l2(part, machine) * LINE_BYTES_MISSED / machine->l3_rate;
-    double weights = (double)packed_bytes(part); /* which L2 does not keep from one call to the next; of one call: cost.c */
-    bool streams = !part->problem.pack_per_call && weights > (double)machine->l2_bytes / 2;
-    double stream = streams ? weights / machine->l3_rate : 0;
-    return fc_cost_traffic(part, machine) + missed + stream;
+    /* Those of one call: cost.c. */
+    double weights = part->problem.pack_per_call ? 0 : fc_cost_weights((double)packed_bytes(part), machine);
+    return fc_cost_traffic(part, machine) + missed + weights;
 }
 
 static FC_COLD double seconds(const fc_part *part, const fc_machine *machine) {
     double groups = (double)part->problem.groups, reduction = (double)part->reduction;
     double rows = (double)(part->axis[0].out * part->axis[1].out), pixels = (double)part->out_pixels;
     int64_t vectors = divide_up(part->group_out_ch, VL), pairs = vectors / BLOCK_VECS;
-    int64_t columns = part->axis[2].out, runs = part->axis[1].out > 1 ? 2 : 1;
+    int64_t columns = part->axis[2].out, runs = part->axis[1].out > 1 || columns > SEGMENT ? 2 : 1;
     if (part->out_pixels == 0)
         return 0;
     double chunks = (double)divide_up(part->group_in_ch, chunk_channels(part)), kept = products_kept(part);
     double lane_weights = (double)(chunk_channels(part) * part->taps * BLOCK_LANES) * sizeof(real);
     double clock = machine->vector_fma_rate[FC_PASTE(FC_ISA_, FC_ISA)] / 2;
-    tile_work work = {reduction * kept, tap_runs(part) * chunks * kept, chunks, mixed_pairs(part), 0, tiles_square(part)};
+    double rows_whole = 1 - mixed_pairs(part), columns_whole = 1 - mixed_columns(part);
+    tile_work work = {reduction * kept, tap_runs(part) * chunks * kept, chunks, 1 - rows_whole * columns_whole,
+                      SELECT_CYCLES + (columns_whole < 1 ? SPAN_CYCLES : 0), 0, tiles_square(part)};
     if (lane_weights > (double)machine->l1d_bytes / 2)
         work.weight_cycles = sizeof(vec) * clock / machine->l2_rate;
     double tile = rows * (double)pairs * row_cycles(columns, runs, BLOCK_VECS, &work);
@@ -249,10 +272,10 @@ static FC_COLD double seconds(const fc_part *part, const fc_machine *machine) {
      * long in either layout. */
     bool by_channel = part->problem.out_channels_last && part->problem.out_ch > 1;
     double turn = by_channel ? 0 : 41 * rows * (double)(pairs + vectors % BLOCK_VECS);
-    double store = pixels * (double)vectors * (3.0 * chunks + (by_channel ? 0 : 4.3));
+    double store = pixels * (double)vectors * (3.0 * chunks + (by_channel ? 0 : 8.3));
     /* Parts of vectors of channels go out one by one. */
     bool ragged = by_channel && part->group_out_ch % VL != 0;
-    store += ragged ? 5.4 * pixels : 0;
+    store += ragged ? 4.55 * pixels : 0;
     double cycles = groups * (tile + window_cycles(part, machine) + store + turn);
     double at_use = images_pack_at_use(part, 1) ? fc_at_use_seconds(part, machine) : 0; /* whatever the batch */
     return cycles / clock + traffic_seconds(part, machine) + 0.5 * fc_cost_passes(part, machine) + at_use;

@@ -169,6 +169,15 @@ static bool steps_closely(const fc_part *part, bool last) {
     return !FC_IS_NARROW && (step == 2 || step == 4);
 }
 
+/* Of a value of channels-last rows. Each channel's copy reads the same lines again, from L2 if its sets hold them: pixels a
+ * power of two of lines apart share a few. */
+static double apart_cycles(const fc_part *part, const shifted *s, const fc_machine *machine) {
+    int64_t bytes = part->problem.in_ch * (int64_t)sizeof(stor), lines = bytes % 64 == 0 ? bytes / 64 : 1;
+    int64_t held = (int64_t)machine->l2_bytes / 64 / (lines & -lines);
+    int64_t read = part->axis[0].kernel * s->rows * part->block[SHIFTED_COLUMNS];
+    return read > held ? 6.5 : 2.4;
+}
+
 /* But for weights that come from afar. */
 static FC_COLD double near_seconds(const fc_part *part, const fc_machine *machine) {
     bool last = part->problem.x_channels_last && part->problem.in_ch > 1; /* one channel lies alike in both layouts */
@@ -192,7 +201,7 @@ static FC_COLD double near_seconds(const fc_part *part, const fc_machine *machin
         double copied = (double)(s.channel_pitch / VL) / (double)(vectors * part->taps);
         /* Sixteen rows are copied at once; where channels have one, each of them is set up for a row of its own. */
         double calls = (double)part->axis[0].kernel * ((double)s.rows * ROW_CYCLES + (double)divide_up(s.rows, 16) * COPY_CYCLES);
-        copied *= last && !steps_closely(part, last) ? 4.0 * VL : part->axis[2].stride > 1 || last ? 9.0 : 6.0;
+        copied *= last && !steps_closely(part, last) ? apart_cycles(&blocked, &s, machine) * VL : part->axis[2].stride > 1 || last ? 10.0 : 6.5;
         return unpacked * fc_gemm_seconds(part, machine, rows, width, copied + calls / (double)(vectors * part->taps));
     }
     bool dense = !last && part->axis[2].stride == 1;
@@ -202,19 +211,18 @@ static FC_COLD double near_seconds(const fc_part *part, const fc_machine *machin
     /* Runs that padding cuts branch otherwise at each of many taps. */
     double padded = part->out_pixels == 0 || !is_padded(part) ? 0 : 17.0 * (double)part->taps / (double)(part->taps + 32);
     bool strided = part->axis[2].stride > 1;
-    double run = strided ? 42.0 : 18.0; /* the last elements of a strided run go one by one */
-    double setup = vectors > 0 ? (run + (strided ? 38.0 : 20.0) / (double)part->group_in_ch + padded) * runs / vectors : 0;
+    double run = strided ? 42.0 : 25.0; /* the last elements of a strided run go one by one */
+    double setup = vectors > 0 ? (run + (strided ? 40.0 : 20.0) / (double)part->group_in_ch + padded) * runs / vectors : 0;
     double vector = dense ? 6.3 : last && !steps_closely(part, last) ? 2.0 * VL : 1.2 * VL;
     return unpacked * fc_gemm_seconds(part, machine, 1, part->out_pixels, setup + vector);
 }
 
 static FC_COLD double seconds(const fc_part *part, const fc_machine *machine) {
     double bytes = (double)part->problem.out_ch * (double)part->reduction * sizeof(real);
-    bool afar = bytes > (double)machine->l2_bytes / 2; /* L2 does not keep them from one call to the next */
     /* Weights read where they lie are a stream for each output channel, more than the hardware follows; those of one call
      * that are packed: cost.c. */
-    double passes = !afar ? 0 : reads_unpacked(part) ? 1.5 : part->problem.pack_per_call ? 0 : 1;
-    return near_seconds(part, machine) + passes * bytes / machine->l3_rate;
+    double passes = reads_unpacked(part) ? 1.5 : part->problem.pack_per_call ? 0 : 1;
+    return near_seconds(part, machine) + passes * fc_cost_weights(bytes, machine);
 }
 
 static int64_t partition(const fc_part *part, int threads, int64_t grid[4]) {

@@ -65,7 +65,7 @@ static void prepare(fc_part *part, const fc_machine *machine) {
  * of so few sums. */
 static double step_cycles(const fc_part *part) {
     double out = (double)part->group_out_ch, rest = (double)(part->group_out_ch % 4);
-    double throughput = (out + (rest > 0 ? 4 - rest : 0) * 0.5) * 0.62 * (double)row_vectors(part);
+    double throughput = (out + (rest > 0 ? 4 - rest : 0) * 0.4) * 0.68 * (double)row_vectors(part);
     double tiles = (double)(row_vectors(part) * divide_up(part->group_out_ch, TILE_ROWS)) / (double)tile_vecs(part);
     return throughput > 4 * tiles ? throughput : 4 * tiles;
 }
@@ -75,7 +75,7 @@ static double window_cycles(const fc_part *part, const fc_machine *machine) {
     int64_t rows = part->group_in_ch * part->axis[0].kernel * part->axis[1].kernel;
     int64_t pitch = fc_row_shape_of(&part->axis[2], larger(part->axis[2].out, 1)).row_pitch;
     bool fits = rows * pitch * (int64_t)sizeof(real) <= (int64_t)machine->l1d_bytes;
-    return fits ? 0 : 8.9 * (double)(part->reduction / part->axis[2].kernel * row_vectors(part));
+    return fits ? 0 : 4.4 * (double)(part->reduction / part->axis[2].kernel * row_vectors(part));
 }
 
 static FC_COLD double seconds(const fc_part *part, const fc_machine *machine) {
@@ -92,11 +92,11 @@ static FC_COLD double seconds(const fc_part *part, const fc_machine *machine) {
         prepare(&blocked, machine);
         int64_t chunk = blocked.block[CHUNK_ROWS], chunks = divide_up(part->axis[1].out, chunk);
         double in_rows = planes * (double)(rows_read(part, chunk) * chunks * part->group_in_ch);
-        double row = part->axis[2].stride > 1 ? 52 : 18; /* both phases of a stride begin and end in lanes of their own */
-        double copy = in_rows * (dense ? row + (double)part->axis[2].in * 3.6 / VL : 16 + (double)part->axis[2].in * 2.6);
+        double row = part->axis[2].stride > 1 ? 46.0 : 17.1; /* both phases of a stride begin and end in lanes of their own */
+        double copy = in_rows * (dense ? row + (double)part->axis[2].in * 2.9 / VL : 16.0 + (double)part->axis[2].in * 2.3);
         double steps = (double)part->reduction * step_cycles(part), window = window_cycles(part, machine);
         double rows = steps > window ? steps + 0.3 * window : window + 0.3 * steps; /* loads wait beside the sums */
-        double setup = 340 + 62 * planes * (double)part->group_in_ch;
+        double setup = 230.0 + 56.0 * planes * (double)part->group_in_ch;
         cycles = (double)p->groups * (out_rows * rows + vectors * store + copy + setup);
     }
     return cycles / (machine->vector_fma_rate[FC_PASTE(FC_ISA_, FC_ISA)] / 2) + fc_cost_traffic(part, machine);

@@ -36,19 +36,21 @@ static void prepare(fc_part *part, const fc_machine *machine) {
 }
 
 /* Cycles per vector of one product: its share of the transforms, and of making transformed weights. */
-#define INPUT_CYCLES (TAPS == 2 ? 10.0 : OUT_TILE == 2 ? 11.6 : 10.0)
-#define OUTPUT_CYCLES 6.5
+#define INPUT_CYCLES (TAPS == 2 ? 10.0 : OUT_TILE == 2 ? 10.8 : 10.5)
+#define OUTPUT_CYCLES (TAPS == 2 ? 6.5 : OUT_TILE == 2 ? 5.0 : 6.3)
+#define REST_CYCLES 1.5 /* of a tile that fills no vector, whose sums lie along the rows */
 #define WEIGHT_CYCLES (TILE_VECS >= 3 ? 6.5 : 8.0) /* of 32 registers, or of 16 */
 /* Of a row of tiles that fills no vector: copies of its pixels, its padding, and a vector all the same; of finding
  * where its window rows lie for a slice. Of VL pixels of VL channels turned around into the stage, most of which L1 does
  * not hold; of a pixel copied to it, and of one stored apart from the next. */
-#define ROW_CYCLES 56.0
-#define RESOLVE_CYCLES 170.0
-#define SQUARE_CYCLES (0.68 * VL * VL)
+#define ROW_CYCLES 77.0
+#define RESOLVE_CYCLES 420.0
+#define STORE_CYCLES 8.0
+#define SQUARE_CYCLES (0.52 * VL * VL)
 #define STAGE_CYCLES(step) ((step) == 2 || (step) == 4 ? 0.8 : 2.4)
 #define SCATTER_CYCLES 2.2
 /* Of a task besides: its shape, its panels, the first misses; much of groups of a few channels. */
-#define TASK_CYCLES 830.0
+#define TASK_CYCLES 910.0
 
 /* Products that are multiplied, those known to be zero left out, on average over the slices. */
 static double products_multiplied(const shape *s) {
@@ -88,7 +90,12 @@ static double input_cycles(const fc_part *part, const shape *s) {
 static double output_cycles(const fc_part *part, const shape *s) {
     double vectors = (double)(s->vectors + (s->rest > 0)), products = (double)s->products;
     double scattered = s->w.apart > 1 && !part->problem.out_channels_last ? (double)part->out_pixels : 0;
-    return products * vectors * (OUTPUT_CYCLES + (part->problem.out_channels_last ? 1 : 0)) + scattered * SCATTER_CYCLES;
+    double vector = OUTPUT_CYCLES + (part->problem.out_channels_last ? 1 : 0);
+    /* Rows of tiles that fill no vector are stored one by one. */
+    double segments = (double)s->tiles / (double)s->w.tiles;
+    double rows = part->problem.out_channels_last || segments < vectors ? 0 : (segments - vectors) * (double)s->h.step;
+    double rest = (double)s->rest * REST_CYCLES + (tiles_are_few(s) ? OUTPUT_CYCLES : 0);
+    return products * (vectors * vector + rest) + rows * STORE_CYCLES + scattered * SCATTER_CYCLES;
 }
 
 /* A panel's transformed inputs are written and read again: what L2 does not hold of them goes by L3. */
@@ -101,6 +108,14 @@ static double spilt_share(const shape *s, const fc_machine *machine) {
     return panel <= held ? 0 : 1 - held / panel;
 }
 
+static size_t packed_bytes(const fc_part *part) {
+    shape s = shape_of(part);
+    if (packs_at_use(part, &s))
+        return FC_VIEW_BYTES;
+    int64_t reals = given_reals(part, &s) + (weights_prepared(part, &s) ? transformed_reals(part, &s) : 0);
+    return (size_t)reals * sizeof(real);
+}
+
 static FC_COLD double seconds(const fc_part *part, const fc_machine *machine) {
     shape s = shape_of(part);
     double groups = (double)part->problem.groups, steps = (double)s.steps, products = (double)s.products;
@@ -108,7 +123,7 @@ static FC_COLD double seconds(const fc_part *part, const fc_machine *machine) {
     double rows = (double)round_up(part->group_out_ch, 4);
     double cycles = steps * (multiply_cycles(&s, rows) + input_cycles(part, &s)) + rows * output_cycles(part, &s);
     cycles += TASK_CYCLES * panels;
-    cycles += products * vectors * rows * (double)divide_up(s.steps, s.chunk) * 1.3; /* chunks added up */
+    cycles += products * vectors * rows * (double)divide_up(s.steps, s.chunk) * 1.14; /* chunks added up */
     double bytes = 0;
     if (weights_prepared(part, &s)) /* every panel of tiles reads all weights of its group, for the most part ahead */
         bytes = products * rows * steps * sizeof(real);
@@ -117,24 +132,17 @@ static FC_COLD double seconds(const fc_part *part, const fc_machine *machine) {
     double rate = bytes < (double)machine->l2_bytes / 2   ? machine->l2_rate
                   : bytes < (double)machine->l3_bytes / 2 ? machine->l3_rate
                                                           : machine->memory_rate;
-    /* Only tiles in whole vectors ask ahead for the weights. */
-    double stream = tiles_are_few(&s) ? 0 : s.vectors == 0 ? 0.9 * bytes / rate : panels * bytes / (1.6 * rate);
-    stream += 0.7 * spilt_bytes(&s) / machine->l3_rate * spilt_share(&s, machine);
+    /* Only tiles in whole vectors, and few, ask ahead for the weights. */
+    double given = part->problem.pack_per_call ? 0 : 0.4 * fc_cost_weights((double)packed_bytes(part), machine) / groups;
+    double stream = tiles_are_few(&s) ? given : s.vectors == 0 ? 0.9 * bytes / rate : panels * bytes / (2.5 * rate);
+    stream += 0.66 * spilt_bytes(&s) / machine->l3_rate * spilt_share(&s, machine);
     /* Transforms wait for what L2 does not hold of x: each row of tiles reads its window rows anew. */
     double read = (double)(part->in_pixels * part->group_in_ch) * sizeof(stor) * (double)s.h.window / (double)s.h.step;
-    read *= part->problem.x_channels_last ? 0.97 : 0.67;
+    read *= part->problem.x_channels_last ? 0.39 : 0.67;
     stream += read * fc_cost_beyond_l2(part, machine) / machine->l3_rate;
     return groups * (cycles / (machine->vector_fma_rate[FC_PASTE(FC_ISA_, FC_ISA)] / 2) + stream) +
            fc_cost_traffic(part, machine) + fc_cost_passes(part, machine) +
            (images_pack_at_use(part, &s, 1) ? fc_at_use_seconds(part, machine) : 0); /* whatever the batch */
-}
-
-static size_t packed_bytes(const fc_part *part) {
-    shape s = shape_of(part);
-    if (packs_at_use(part, &s))
-        return FC_VIEW_BYTES;
-    int64_t reals = given_reals(part, &s) + (weights_prepared(part, &s) ? transformed_reals(part, &s) : 0);
-    return (size_t)reals * sizeof(real);
 }
 
 static int64_t pack_units(const fc_part *part) {
