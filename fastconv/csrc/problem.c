@@ -226,6 +226,8 @@ void fc_problem_part(const fc_problem *p, const int64_t out_size[FC_MAX_SPATIAL]
                                          .pad_mode = p->pad_mode};
             part->tap_step[axis] = part->out_step[axis] = 1;
         }
+        if (part->axis[axis].kernel == 1) /* lies apart from nothing, and keeps no kernel from sharing rows */
+            part->axis[axis].dilation = 1;
         part->taps *= part->axis[axis].kernel;
         part->out_pixels *= part->axis[axis].out;
         part->in_pixels *= part->axis[axis].in;

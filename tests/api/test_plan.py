@@ -63,6 +63,15 @@ def test_one_channel_costs_the_same_in_either_layout():
     assert first.estimated_seconds == last.estimated_seconds
 
 
+@pytest.mark.parametrize("groups", [1, 8])
+def test_dilation_costs_nothing_where_there_is_one_tap(groups):
+    x, weight = (1, 8, 13, 9, 20), (8, 8 // groups, 3, 1, 1)
+    plans = [fc.explain(x, weight, dilation=dilation, groups=groups)
+             for dilation in ((2, 1, 1), (2, 2, 2))]
+    assert plans[0].estimated_seconds == plans[1].estimated_seconds
+    assert plans[0].algorithm == plans[1].algorithm
+
+
 @pytest.mark.parametrize("algorithm", ["gemm", "direct"])
 def test_weights_that_l2_does_not_keep_come_from_beyond(algorithm):
     bytes_ = 4 * 4096 * 4096
