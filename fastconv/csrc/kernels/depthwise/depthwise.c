@@ -120,12 +120,22 @@ static void prepare(fc_part *part, const fc_machine *machine) {
 
 /* Of a row of outputs besides its vectors: many channels of short rows take little else. */
 #define ROW_CYCLES 2.8
-/* Of a vector of rows of more than 8 that share what they load: each is asked for ahead. Of a row besides, for each depth
- * tap after the first: its sums stay, but its rows are found anew. */
+/* Of a vector of rows of more than 8 that share what they load: each is asked for ahead. Of a vector for each group of
+ * taps along height after the first: its sums leave the registers, and blocks are swept one by one. Of a row besides, for
+ * each depth tap after the first: its sums stay, but its rows are found anew. */
 #define WIDE_CYCLES 2.3
+#define GROUP_CYCLES 7.0
 #define DEPTH_CYCLES(height) ((height) == 1 ? 5.0 : 3.0)
 /* Of a plane of outputs: bounds, masks and tables of its rows. */
 #define PLANE_CYCLES 80.0
+
+/* Groups of taps along height that are swept one after the other. */
+static int64_t height_groups(const fc_part *part) {
+    int64_t groups = 0;
+    for (int64_t left = part->axis[1].kernel; left > 0; left -= sweep_group(share_of(part), left))
+        groups++;
+    return groups;
+}
 
 /* Cycles that loads of a vector of outputs take longer because the rows behind a block of outputs outgrow L1. */
 static double far_cycles(const fc_part *part, const fc_machine *machine, int64_t block_rows, double step) {
@@ -151,9 +161,10 @@ static double planar_cycles(const fc_part *part, const fc_machine *machine) {
     double narrow = 2.45 * (double)width->out / (double)larger(vectors, 1);
     double store = p->out_channels_last && p->out_ch > 1 && !mixed ? narrow : 2.45;
     double wide = share_of(part) && vectors > 8 ? WIDE_CYCLES : 0;
+    double groups = (double)(height_groups(part) - 1) * GROUP_CYCLES;
     double depth = (double)(part->axis[0].kernel - 1) * DEPTH_CYCLES(height->kernel);
     double far = share_of(part) ? 0 : far_cycles(part, machine, block, step);
-    double row = (double)vectors * ((double)part->taps * step + store + wide + far) + ROW_CYCLES + depth;
+    double row = (double)vectors * ((double)part->taps * step + store + wide + groups + far) + ROW_CYCLES + depth;
     double in_rows = (double)(rows_read(part, height->out) * part->axis[0].kernel * part->axis[0].out);
     double values = (double)smaller(vectors * VL * width->stride, width->in);
     double copy = narrow_rows || width->stride > 2 ? 2.7 * values : 5.2 * (double)(vectors * width->stride);
