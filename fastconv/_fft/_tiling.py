@@ -40,7 +40,7 @@ _MOST_KNOWN = 1024  # cuts of one problem that are remembered
 _ROWS = 8  # of outputs whose columns are summed together, in extents of the kernel
 
 # Costs in nanoseconds, with the slack of the core's own cost functions.
-_SLACK = 1.3
+_SLACK = 1.6
 _PLANES = 1.5  # times as long where tiles are cut along several axes
 _TASK_NS = 25e3
 _CALL_NS = 20e3

@@ -55,7 +55,7 @@ static void prepare(fc_part *part, const fc_machine *machine) {
 }
 
 /* Cycles per vector of one product, of an input and of an output: the transforms, the split, loads and stores. */
-#define SPLIT_INPUT_CYCLES (OUT_TILE == 2 ? 14.3 : 16.0)
+#define SPLIT_INPUT_CYCLES (OUT_TILE == 2 ? 13.5 : 16.0)
 #define SPLIT_OUTPUT_CYCLES (OUT_TILE == 2 ? 4.5 : 10.0)
 /* Of a square transposed, with what loading it waits for; of a pixel gathered for that; of a run of tiles. */
 #define SQUARE_CYCLES 200.0
@@ -116,7 +116,7 @@ static FC_COLD double seconds(const fc_part *part, const fc_machine *machine) {
         double spilt = (double)s.products * (steps * parts + rows) * TILE_DWORDS * sizeof(real);
         stream = STREAM_FACTOR * ((double)panels_of(&shaped, &s) * weights + lanes * spilt);
     }
-    return groups * (0.91 * dots + 1.85 * cycles / vector_rate + 0.57 * stream / l3 +
+    return groups * (0.97 * dots + 1.85 * cycles / vector_rate + 0.57 * stream / l3 +
                      1.3 * (double)panels_of(&shaped, &s) * machine->task_seconds);
 }
 

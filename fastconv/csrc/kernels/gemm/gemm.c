@@ -201,7 +201,10 @@ static FC_COLD double near_seconds(const fc_part *part, const fc_machine *machin
         double copied = (double)(s.channel_pitch / VL) / (double)(vectors * part->taps);
         /* Sixteen rows are copied at once; where channels have one, each of them is set up for a row of its own. */
         double calls = (double)part->axis[0].kernel * ((double)s.rows * ROW_CYCLES + (double)divide_up(s.rows, 16) * COPY_CYCLES);
-        copied *= last && !steps_closely(part, last) ? apart_cycles(&blocked, &s, machine) * VL : part->axis[2].stride > 1 || last ? 10.0 : 6.5;
+        if (last && !steps_closely(part, last))
+            copied *= apart_cycles(&blocked, &s, machine) * VL;
+        else
+            copied *= part->axis[2].stride > 1 || last ? 10.0 : 6.5;
         return unpacked * fc_gemm_seconds(part, machine, rows, width, copied + calls / (double)(vectors * part->taps));
     }
     bool dense = !last && part->axis[2].stride == 1;

@@ -75,7 +75,8 @@ static double window_cycles(const fc_part *part, const fc_machine *machine) {
     int64_t rows = part->group_in_ch * part->axis[0].kernel * part->axis[1].kernel;
     int64_t pitch = fc_row_shape_of(&part->axis[2], larger(part->axis[2].out, 1)).row_pitch;
     bool fits = rows * pitch * (int64_t)sizeof(real) <= (int64_t)machine->l1d_bytes;
-    return fits ? 0 : 4.4 * (double)(part->reduction / part->axis[2].kernel * row_vectors(part));
+    double run = 3.5 + 0.5 * (double)part->axis[2].kernel;
+    return fits ? 0 : run * (double)(part->reduction / part->axis[2].kernel * row_vectors(part));
 }
 
 static FC_COLD double seconds(const fc_part *part, const fc_machine *machine) {

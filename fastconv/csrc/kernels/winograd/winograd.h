@@ -37,7 +37,7 @@ static void prepare(fc_part *part, const fc_machine *machine) {
 
 /* Cycles per vector of one product: its share of the transforms, and of making transformed weights. */
 #define INPUT_CYCLES (TAPS == 2 ? 10.0 : OUT_TILE == 2 ? 10.8 : 10.5)
-#define OUTPUT_CYCLES (TAPS == 2 ? 6.5 : OUT_TILE == 2 ? 5.0 : 6.3)
+#define OUTPUT_CYCLES (TAPS == 2 ? 6.5 : OUT_TILE == 2 ? 6.0 : 6.3)
 #define REST_CYCLES 1.5 /* of a tile that fills no vector, whose sums lie along the rows */
 #define WEIGHT_CYCLES (TILE_VECS >= 3 ? 6.5 : 8.0) /* of 32 registers, or of 16 */
 /* Of a row of tiles that fills no vector: copies of its pixels, its padding, and a vector all the same; of finding
@@ -134,7 +134,7 @@ static FC_COLD double seconds(const fc_part *part, const fc_machine *machine) {
                                                           : machine->memory_rate;
     /* Only tiles in whole vectors, and few, ask ahead for the weights. */
     double given = part->problem.pack_per_call ? 0 : 0.4 * fc_cost_weights((double)packed_bytes(part), machine) / groups;
-    double stream = tiles_are_few(&s) ? given : s.vectors == 0 ? 0.9 * bytes / rate : panels * bytes / (2.5 * rate);
+    double stream = tiles_are_few(&s) ? given : s.vectors == 0 ? 0.9 * bytes / rate : panels * bytes / (2.1 * rate);
     stream += 0.66 * spilt_bytes(&s) / machine->l3_rate * spilt_share(&s, machine);
     /* Transforms wait for what L2 does not hold of x: each row of tiles reads its window rows anew. */
     double read = (double)(part->in_pixels * part->group_in_ch) * sizeof(stor) * (double)s.h.window / (double)s.h.step;
