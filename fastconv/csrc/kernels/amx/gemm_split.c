@@ -29,7 +29,7 @@ enum { SPLIT_SCRATCH_MOST = 32 << 20 }; /* bytes */
  * every tap, of as many pieces as rows they come from. Counted instructions, with a factor for what they wait for:
  * x from L3, columns and rows to and from L2. */
 #define LINE_WAITS 0.8
-#define ROW_WAITS 1.25
+#define ROW_WAITS 1.4
 static double pack_cycles(const fc_part *part, double pixel_tiles, double tiles) {
     double parts = split_parts(part), split = 12 + 2 * parts + (part->problem.x_channels_last ? 12 : 2);
     double pairs = (double)part->problem.groups * (double)divide_up(part->group_in_ch, 2);
