@@ -16,10 +16,7 @@
 #include "kernels/common/channel_lanes_run.h"
 #include "kernels/common/integers.h"
 #include "kernels/depthwise/channel_strip.h"
-#include "kernels/depthwise/row_sweep.h"
-
-enum { STRIP = 0, CHUNK_ROWS = 1 }; /* of part->block */
-enum { FEW_TAPS = 16, MOST_MASKS = 256, MOST_COLUMNS = 8192 }; /* of rows read in place */
+#include "kernels/depthwise/planar_cost.h"
 
 static FC_COLD const char *rejects(const fc_part *part) {
     if (part->problem.operation > FC_CONV_TRANSPOSED)
@@ -29,74 +26,6 @@ static FC_COLD const char *rejects(const fc_part *part) {
     if (part->taps == 0)
         return "no tap reaches this stride phase";
     return NULL;
-}
-
-/* Few channels leave most lanes empty, so their planes are copied out instead. */
-static bool enough_lanes(const fc_part *part) { return 2 * part->problem.in_ch >= VL; }
-
-/* Their weights are packed for whichever layout. */
-static bool channels_mix(const fc_part *part) {
-    int64_t channels = part->problem.in_ch;
-    return SWEEP_MASKED && !enough_lanes(part) && part->group_out_ch == 1 && channels >= 2 && channels <= 4;
-}
-
-static bool channels_in_lanes(const fc_part *part) { return part->problem.x_channels_last && enough_lanes(part); }
-
-/* How rows are shared between output rows: see row_sweep.h. A single row of taps has nothing to share, but may be
- * read in place as well, which is worth more than aligned copies while its taps are few. */
-static int64_t share_of(const fc_part *part) {
-    const fc_axis *height = &part->axis[1], *width = &part->axis[2];
-    bool several = height->kernel >= 2 || (width->kernel <= FEW_TAPS && height->out >= 4);
-    bool shares = several && height->dilation == 1 && height->stride == width->stride;
-    return shares && height->stride <= SWEEP_MOST_STRIDE ? height->stride : 0;
-}
-
-static bool zero_padding(const fc_part *part) {
-    const fc_axis *axis = part->axis;
-    return axis[0].pad_mode == FC_PAD_ZEROS && axis[1].pad_mode == FC_PAD_ZEROS && axis[2].pad_mode == FC_PAD_ZEROS;
-}
-
-static bool dense_taps(const fc_axis *width) { return width->stride * width->dilation == 1; }
-
-/* Shared rows are read with their stride: their copies are those of a stride of 1. */
-static fc_axis copied_axis(const fc_part *part) {
-    fc_axis axis = part->axis[2];
-    axis.stride = share_of(part) ? 1 : axis.stride;
-    return axis;
-}
-
-/* Columns of that axis behind `columns` output columns. */
-static int64_t copied_columns(const fc_part *part, int64_t columns) {
-    int64_t share = share_of(part);
-    return share ? (columns - 1) * share + 1 : columns;
-}
-
-static fc_row_shape copied_shape(const fc_part *part, int64_t columns) {
-    fc_axis axis = copied_axis(part);
-    return fc_row_shape_of(&axis, copied_columns(part, columns));
-}
-
-/* Rows of x behind `rows` output rows of one depth tap. */
-static int64_t rows_read(const fc_part *part, int64_t rows) {
-    return (rows - 1) * part->axis[1].stride + fc_axis_reach(&part->axis[1]) + 1;
-}
-
-/* See sweep_mixed: rows of a few interleaved channels that could be read as they lie. */
-static bool channels_may_mix(const fc_part *part) {
-    const fc_axis *axis = part->axis;
-    return zero_padding(part) && part->problem.x_channels_last && channels_mix(part) &&
-           axis[1].dilation == 1 && axis[1].stride * axis[2].stride == 1;
-}
-
-/* Such rows as rows of one channel. */
-static fc_part mixed_part(const fc_part *part) {
-    fc_part mixed = *part;
-    int64_t channels = part->problem.in_ch;
-    mixed.axis[2].in *= channels;
-    mixed.axis[2].out *= channels;
-    mixed.axis[2].dilation *= channels;
-    mixed.axis[2].pad_before *= channels;
-    return mixed;
 }
 
 static void prepare(fc_part *part, const fc_machine *machine) {
@@ -116,60 +45,6 @@ static void prepare(fc_part *part, const fc_machine *machine) {
     int64_t block = sweep_block_rows(share_of(part), dense_taps(width), height->out, divide_up(strip, VL));
     part->block[STRIP] = strip;
     part->block[CHUNK_ROWS] = smaller(larger(rows / block, 1) * block, larger(height->out, 1));
-}
-
-/* Of a row of outputs besides its vectors: many channels of short rows take little else. */
-#define ROW_CYCLES 2.8
-/* Of a vector of rows of more than 8 that share what they load: each is asked for ahead. Of a vector for each group of
- * taps along height after the first: its sums leave the registers, and blocks are swept one by one. Of a row besides, for
- * each depth tap after the first: its sums stay, but its rows are found anew. */
-#define WIDE_CYCLES 2.3
-#define GROUP_CYCLES 7.0
-#define DEPTH_CYCLES(height) ((height) == 1 ? 5.0 : 3.0)
-/* Of a plane of outputs: bounds, masks and tables of its rows. */
-#define PLANE_CYCLES 80.0
-
-/* Groups of taps along height that are swept one after the other. */
-static int64_t height_groups(const fc_part *part) {
-    int64_t groups = 0;
-    for (int64_t left = part->axis[1].kernel; left > 0; left -= sweep_group(share_of(part), left))
-        groups++;
-    return groups;
-}
-
-/* Cycles that loads of a vector of outputs take longer because the rows behind a block of outputs outgrow L1. */
-static double far_cycles(const fc_part *part, const fc_machine *machine, int64_t block_rows, double step) {
-    int64_t pitch = copied_shape(part, part->block[STRIP]).row_pitch;
-    double bytes = (double)(part->axis[0].kernel * rows_read(part, block_rows) * pitch) * sizeof(real);
-    double far = 1 - (double)machine->l1d_bytes / bytes;
-    double wait = sizeof(vec) * machine->vector_fma_rate[FC_PASTE(FC_ISA_, FC_ISA)] / 2 / machine->l2_rate - step;
-    return far <= 0 || wait <= 0 ? 0 : far * wait * (double)part->taps;
-}
-
-/* Cycles of the planar form, x and out in cache. */
-static double planar_cycles(const fc_part *part, const fc_machine *machine) {
-    const fc_problem *p = &part->problem;
-    const fc_axis *height = &part->axis[1], *width = &part->axis[2];
-    bool mixed = channels_may_mix(part), narrow_rows = p->x_channels_last && p->in_ch > 1 && !mixed;
-    bool in_place = SWEEP_MASKED && share_of(part) && width->pad_mode == FC_PAD_ZEROS && !narrow_rows;
-    int64_t vectors = divide_up(width->out, VL);
-    int64_t block = sweep_block_rows(share_of(part), dense_taps(width), height->out, vectors);
-    double out_rows = (double)(part->axis[0].out * round_up(height->out, block));
-    /* Vectors of wide kernels lie across two lines; at stride 2 each is drawn together from two. */
-    double shared = part->taps > 49 ? 0.92 : part->taps > 9 ? 0.81 : 0.67;
-    double step = share_of(part) == 2 ? 2.0 : share_of(part) ? shared : dense_taps(width) ? 1.0 : 1.27;
-    double narrow = 2.45 * (double)width->out / (double)larger(vectors, 1);
-    double store = p->out_channels_last && p->out_ch > 1 && !mixed ? narrow : 2.45;
-    double wide = share_of(part) && vectors > 8 ? WIDE_CYCLES : 0;
-    double groups = (double)(height_groups(part) - 1) * GROUP_CYCLES;
-    double depth = (double)(part->axis[0].kernel - 1) * DEPTH_CYCLES(height->kernel);
-    double far = share_of(part) ? 0 : far_cycles(part, machine, block, step);
-    double row = (double)vectors * ((double)part->taps * step + store + wide + groups + far) + ROW_CYCLES + depth;
-    double in_rows = (double)(rows_read(part, height->out) * part->axis[0].kernel * part->axis[0].out);
-    double values = (double)smaller(vectors * VL * width->stride, width->in);
-    double copy = narrow_rows || width->stride > 2 ? 2.7 * values : 5.2 * (double)(vectors * width->stride);
-    double copies = in_place ? 0 : in_rows * (copy + 18.7);
-    return (double)p->out_ch * (out_rows * row + PLANE_CYCLES * (double)part->axis[0].out) + (double)p->in_ch * copies;
 }
 
 /* The planar form asks ahead for what it reads and writes, but was not seen to hide much of it on planes beyond L2. */

@@ -1,0 +1,61 @@
+/* What the planar form of depthwise costs, x and out in cache. */
+#ifndef FC_PLANAR_COST_H
+#define FC_PLANAR_COST_H
+
+#include "kernels/depthwise/planar_shape.h"
+
+/* Of a row of outputs besides its vectors: many channels of short rows take little else. */
+#define ROW_CYCLES 2.8
+/* Of a vector of rows of more than 8 that share what they load: each is asked for ahead. Of a vector for each group of
+ * taps along height after the first: its sums leave the registers, and blocks are swept one by one. Of a row besides, for
+ * each depth tap after the first: its sums stay, but its rows are found anew. */
+#define WIDE_CYCLES 2.3
+#define GROUP_CYCLES 7.0
+#define DEPTH_CYCLES(height) ((height) == 1 ? 5.0 : 3.0)
+/* Of a plane of outputs: bounds, masks and tables of its rows. */
+#define PLANE_CYCLES 80.0
+
+/* Groups of taps along height that are swept one after the other. */
+static int64_t height_groups(const fc_part *part) {
+    int64_t groups = 0;
+    for (int64_t left = part->axis[1].kernel; left > 0; left -= sweep_group(share_of(part), left))
+        groups++;
+    return groups;
+}
+
+/* Cycles that loads of a vector of outputs take longer because the rows behind a block of outputs outgrow L1. */
+static double far_cycles(const fc_part *part, const fc_machine *machine, int64_t block_rows, double step) {
+    int64_t pitch = copied_shape(part, part->block[STRIP]).row_pitch;
+    double bytes = (double)(part->axis[0].kernel * rows_read(part, block_rows) * pitch) * sizeof(real);
+    double far = 1 - (double)machine->l1d_bytes / bytes;
+    double wait = sizeof(vec) * machine->vector_fma_rate[FC_PASTE(FC_ISA_, FC_ISA)] / 2 / machine->l2_rate - step;
+    return far <= 0 || wait <= 0 ? 0 : far * wait * (double)part->taps;
+}
+
+/* Cycles of the planar form, x and out in cache. */
+static double planar_cycles(const fc_part *part, const fc_machine *machine) {
+    const fc_problem *p = &part->problem;
+    const fc_axis *height = &part->axis[1], *width = &part->axis[2];
+    bool mixed = channels_may_mix(part), narrow_rows = p->x_channels_last && p->in_ch > 1 && !mixed;
+    bool in_place = SWEEP_MASKED && share_of(part) && width->pad_mode == FC_PAD_ZEROS && !narrow_rows;
+    int64_t vectors = divide_up(width->out, VL);
+    int64_t block = sweep_block_rows(share_of(part), dense_taps(width), height->out, vectors);
+    double out_rows = (double)(part->axis[0].out * round_up(height->out, block));
+    /* Vectors of wide kernels lie across two lines; at stride 2 each is drawn together from two. */
+    double shared = part->taps > 49 ? 0.92 : part->taps > 9 ? 0.81 : 0.67;
+    double step = share_of(part) == 2 ? 2.0 : share_of(part) ? shared : dense_taps(width) ? 1.0 : 1.27;
+    double narrow = 2.45 * (double)width->out / (double)larger(vectors, 1);
+    double store = p->out_channels_last && p->out_ch > 1 && !mixed ? narrow : 2.45;
+    double wide = share_of(part) && vectors > 8 ? WIDE_CYCLES : 0;
+    double groups = (double)(height_groups(part) - 1) * GROUP_CYCLES;
+    double depth = (double)(part->axis[0].kernel - 1) * DEPTH_CYCLES(height->kernel);
+    double far = share_of(part) ? 0 : far_cycles(part, machine, block, step);
+    double row = (double)vectors * ((double)part->taps * step + store + wide + groups + far) + ROW_CYCLES + depth;
+    double in_rows = (double)(rows_read(part, height->out) * part->axis[0].kernel * part->axis[0].out);
+    double values = (double)smaller(vectors * VL * width->stride, width->in);
+    double copy = narrow_rows || width->stride > 2 ? 2.7 * values : 5.2 * (double)(vectors * width->stride);
+    double copies = in_place ? 0 : in_rows * (copy + 18.7);
+    return (double)p->out_ch * (out_rows * row + PLANE_CYCLES * (double)part->axis[0].out) + (double)p->in_ch * copies;
+}
+
+#endif
