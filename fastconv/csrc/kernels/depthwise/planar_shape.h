@@ -1,4 +1,4 @@
-/* The planar form of depthwise: how rows are shared, copied and read, before any task runs. */
+/* Which form of depthwise a part takes, and of the planar one how rows are shared, copied and read. */
 #ifndef FC_PLANAR_SHAPE_H
 #define FC_PLANAR_SHAPE_H
 

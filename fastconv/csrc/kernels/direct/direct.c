@@ -87,8 +87,8 @@ static bool step_in_place(const fc_part *part, int64_t channels) {
     return part->axis[2].stride * channels * (int64_t)sizeof(real) <= 2048;
 }
 
-/* Cycles of a task besides its windows and tiles: tables of taps, bounds, misses; of a tile and of each of its runs of taps besides their steps, and of a run for each sum, whose register may
- * move; of a tile that is added up span by span, of each of its runs, which are looked through, and of a run that is a span
+/* Cycles of a task besides its windows and tiles: tables of taps, bounds, misses; of a tile and of each of its runs of
+ * taps besides their steps, and of a run for each sum, whose register may move; of a tile that is added up span by span, of each of its runs, which are looked through, and of a run that is a span
  * of its own, where taps count for parts of a piece of a row. */
 #define TASK_CYCLES 810.0
 #define TILE_CYCLES 14.0
@@ -215,7 +215,8 @@ static double mixed_pairs(const fc_part *part) {
     return share < 1 ? share : 1;
 }
 
-/* The share of columns in pieces of rows (cut_rows) that have some, but not nearly all, of a tap's outputs. */
+/* The share of columns in pieces of rows (cut_rows) that have some, but not nearly all, of a tap's outputs; as the first
+ * MOST_TAPS say. */
 static double mixed_columns(const fc_part *part) {
     enum { MOST_TAPS = 64 };
     const fc_axis *axis = &part->axis[2];
