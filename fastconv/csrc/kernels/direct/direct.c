@@ -88,8 +88,9 @@ static bool step_in_place(const fc_part *part, int64_t channels) {
 }
 
 /* Cycles of a task besides its windows and tiles: tables of taps, bounds, misses; of a tile and of each of its runs of
- * taps besides their steps, and of a run for each sum, whose register may move; of a tile that is added up span by span, of each of its runs, which are looked through, and of a run that is a span
- * of its own, where taps count for parts of a piece of a row. */
+ * taps besides their steps, and of a run for each sum, whose register may move; of a tile that is added up span by
+ * span, of each of its runs, which are looked through, and of a run that is a span of its own, where taps count for
+ * parts of a piece of a row. */
 #define TASK_CYCLES 810.0
 #define TILE_CYCLES 14.0
 #define RUN_CYCLES 3.0

@@ -41,8 +41,8 @@ static void prepare(fc_part *part, const fc_machine *machine) {
 #define REST_CYCLES 1.5 /* of a tile that fills no vector, whose sums lie along the rows */
 #define WEIGHT_CYCLES (TILE_VECS >= 3 ? 6.5 : 8.0) /* of 32 registers, or of 16 */
 /* Of a row of tiles that fills no vector: copies of its pixels, its padding, and a vector all the same; of finding
- * where its window rows lie for a slice; of storing a row of its outputs. Of VL pixels of VL channels turned around into the stage, most of which L1 does
- * not hold; of a pixel copied to it, and of one stored apart from the next. */
+ * where its window rows lie for a slice; of storing a row of its outputs. Of VL pixels of VL channels turned around
+ * into the stage, most of which L1 does not hold; of a pixel copied to it, and of one stored apart from the next. */
 #define ROW_CYCLES 77.0
 #define RESOLVE_CYCLES 420.0
 #define STORE_CYCLES 8.0
