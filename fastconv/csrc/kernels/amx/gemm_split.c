@@ -40,6 +40,8 @@ static double pack_cycles(const fc_part *part, double pixel_tiles, double tiles)
     int64_t width = larger(part->axis[2].in, 1);
     double pair_vectors = pairs * (double)(part->in_pixels / width) * (double)divide_up(width, VL);
     double again = (double)read / (double)(rows * part->axis[1].stride);
+    if (part->block[SPLIT_WIDTH] < part->axis[2].out) /* pieces of a row, which overlap */
+        again *= 1 + (double)fc_axis_reach(&part->axis[2]) / (double)(part->block[SPLIT_WIDTH] * part->axis[2].stride);
     double pieces = 1 + (double)TILE_SIDE / (double)larger(part->axis[2].out, 1);
     /* Measured beside a busy sibling and on two threads, where columns of a stride take longest: 3x3 with 256 channels on
      * 14x14 took 1.25 to 1.6 times as long as direct's, and 0.95 to 1.0 alone. */
@@ -87,9 +89,9 @@ static FC_COLD double seconds(const fc_part *part, const fc_machine *machine) {
     if (part->problem.pack_per_call && part->taps > 1)
         cycles += 0.15 * (double)packed_bytes(part);
     double weights = at_use ? at_use_seconds(part, machine, blocks) : 0;
-    /* x and out are asked for ahead, which hides about half of their way. */
+    /* x and out are asked for ahead, which hides about a fifth of their way. */
     return fmax(dots, stream) + 0.3 * fmin(dots, stream) + 2 * cycles / vector_rate + weights +
-           1.3 * blocks * machine->task_seconds + 0.58 * fc_cost_traffic(part, machine) + fc_cost_passes(part, machine);
+           1.3 * blocks * machine->task_seconds + 0.8 * fc_cost_traffic(part, machine) + fc_cost_passes(part, machine);
 }
 
 /* Output channels of a task at most: their sums, of all of a block's pixels, are half a megabyte. */

@@ -163,19 +163,17 @@ static bool is_padded(const fc_part *part) {
     return padded;
 }
 
-/* Whether what a row of x gives lies so close that vectors draw it together. */
-static bool steps_closely(const fc_part *part, bool last) {
-    int64_t step = part->axis[2].stride * (last ? part->problem.in_ch : 1);
-    return !FC_IS_NARROW && (step == 2 || step == 4);
-}
+/* Cycles of a value of channels-last rows, from L2, or beyond it and a page of its own. */
+#define AGAIN_CYCLES 3.1
+#define AFAR_CYCLES 18.0
 
-/* Of a value of channels-last rows. Each channel's copy reads the same lines again, from L2 if its sets hold them: pixels a
- * power of two of lines apart share a few. */
-static double apart_cycles(const fc_part *part, const shifted *s, const fc_machine *machine) {
-    int64_t bytes = part->problem.in_ch * (int64_t)sizeof(stor), lines = bytes % 64 == 0 ? bytes / 64 : 1;
-    int64_t held = (int64_t)machine->l2_bytes / 64 / (lines & -lines);
-    int64_t read = part->axis[0].kernel * s->rows * part->block[SHIFTED_COLUMNS];
-    return read > held ? 6.5 : 2.4;
+/* Besides their bytes, for lines beyond L2 that are a stride apart, which no prefetcher foresees. */
+static double lines_seconds(const fc_part *part, const fc_machine *machine, const shifted *s) {
+    if (!reads_lines_again(part))
+        return 0;
+    double again = (double)s->rows / (double)(part->block[SHIFTED_ROWS] * part->axis[1].stride);
+    double bytes = again * (double)(part->in_pixels * part->problem.in_ch) * (double)sizeof(stor);
+    return 1.5 * bytes * fc_cost_beyond_l2(part, machine) / machine->l3_rate;
 }
 
 /* But for weights that come from afar. */
@@ -201,11 +199,12 @@ static FC_COLD double near_seconds(const fc_part *part, const fc_machine *machin
         double copied = (double)(s.channel_pitch / VL) / (double)(vectors * part->taps);
         /* Sixteen rows are copied at once; where channels have one, each of them is set up for a row of its own. */
         double calls = (double)part->axis[0].kernel * ((double)s.rows * ROW_CYCLES + (double)divide_up(s.rows, 16) * COPY_CYCLES);
-        if (last && !steps_closely(part, last))
-            copied *= apart_cycles(&blocked, &s, machine) * VL;
+        if (reads_lines_again(part))
+            copied *= VL * (shifted_lines_stay(part, machine, &s, blocked.block[SHIFTED_COLUMNS]) ? AGAIN_CYCLES : AFAR_CYCLES);
         else
             copied *= part->axis[2].stride > 1 || last ? 10.0 : 6.5;
-        return unpacked * fc_gemm_seconds(part, machine, rows, width, copied + calls / (double)(vectors * part->taps));
+        return unpacked * fc_gemm_seconds(part, machine, rows, width, copied + calls / (double)(vectors * part->taps)) +
+               lines_seconds(&blocked, machine, &s);
     }
     bool dense = !last && part->axis[2].stride == 1;
     /* Each output row of a panel is a run of its own, and its setup outweighs its few vectors. */
@@ -217,7 +216,7 @@ static FC_COLD double near_seconds(const fc_part *part, const fc_machine *machin
     /* The last elements of a strided run go one by one; rows that end in all lanes of panels have branches nobody foresees. */
     double run = strided ? 42.0 : part->axis[2].out % 4 ? 32.0 : 20.0;
     double setup = vectors > 0 ? (run + (strided ? 40.0 : 20.0) / (double)part->group_in_ch + padded) * runs / vectors : 0;
-    double vector = dense ? 6.3 : last && !steps_closely(part, last) ? 2.0 * VL : 1.2 * VL;
+    double vector = dense ? 6.3 : reads_lines_again(part) ? 2.0 * VL : 1.2 * VL;
     return unpacked * fc_gemm_seconds(part, machine, 1, part->out_pixels, setup + vector);
 }
 

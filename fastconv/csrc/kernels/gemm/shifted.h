@@ -37,7 +37,34 @@ FC_INLINE shifted shifted_of(const fc_part *part, int64_t rows, int64_t columns)
     return s;
 }
 
-/* Fills the two fields of block: as many rows as the panels of a task, and half of L2, have room for. */
+/* Whether what a row of x gives lies so close that vectors draw it together. */
+static bool steps_closely(const fc_part *part) {
+    int64_t step = part->axis[2].stride * (part->problem.x_channels_last ? part->problem.in_ch : 1);
+    return !FC_IS_NARROW && (step == 2 || step == 4);
+}
+
+/* Whether each channel's copy of channels-last rows reads a line for every value, the same lines again and again. */
+static bool reads_lines_again(const fc_part *part) {
+    return part->problem.x_channels_last && part->problem.in_ch > 1 && !steps_closely(part);
+}
+
+/* Whether L2 holds those lines of a block from one channel to the next. Pixels a power of two of lines apart share few of
+ * its sets, which pages fill unevenly. */
+static bool shifted_lines_stay(const fc_part *part, const fc_machine *machine, const shifted *s, int64_t columns) {
+    int64_t bytes = part->problem.in_ch * (int64_t)sizeof(stor), lines = bytes % 64 == 0 ? bytes / 64 : 1;
+    int64_t read = (columns - 1) * part->axis[2].stride + fc_axis_reach(&part->axis[2]) + 1;
+    return part->axis[0].kernel * s->rows * read <= (int64_t)machine->l2_bytes / 2 / 64 / (lines & -lines);
+}
+
+/* Whether a block of `rows` output rows has its copies, and what they read, in L2. */
+static bool shifted_fits(const fc_part *part, const fc_machine *machine, int64_t rows, int64_t columns) {
+    shifted s = shifted_of(part, rows, columns);
+    if (s.count > (int64_t)(machine->l2_bytes / sizeof(real)) / 2)
+        return false;
+    return rows == 1 || !reads_lines_again(part) || shifted_lines_stay(part, machine, &s, columns);
+}
+
+/* Fills the two fields of block: as many rows as the panels of a task, and L2, have room for. */
 static void shifted_prepare(fc_part *part, const fc_machine *machine) {
     const fc_axis *width = &part->axis[2];
     part->block[SHIFTED_ROWS] = 0;
@@ -47,12 +74,11 @@ static void shifted_prepare(fc_part *part, const fc_machine *machine) {
     int64_t columns = panels > most ? divide_up(panels, divide_up(panels, most)) * FC_PANEL_LANES : width->out;
     panels = divide_up(columns, FC_PANEL_LANES);
     int64_t rows = smaller(larger(most / panels, 1), part->axis[1].out);
-    int64_t room = (int64_t)(machine->l2_bytes / sizeof(real)) / 2;
-    while (rows > 1 && shifted_of(part, rows, columns).count > room)
+    while (rows > 1 && !shifted_fits(part, machine, rows, columns))
         rows--;
-    int64_t count = shifted_of(part, rows, columns).count;
-    if (count > room)
+    if (!shifted_fits(part, machine, rows, columns))
         return;
+    int64_t count = shifted_of(part, rows, columns).count;
     part->block[SHIFTED_ROWS] = rows;
     part->block[SHIFTED_COLUMNS] = columns;
     part->block[FC_GEMM_PANELS] = panels * rows;
