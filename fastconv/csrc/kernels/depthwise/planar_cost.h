@@ -12,8 +12,9 @@
 #define WIDE_CYCLES 2.3
 #define GROUP_CYCLES 7.0
 #define DEPTH_CYCLES(height) ((height) == 1 ? 5.0 : 3.0)
-/* Of a plane of outputs: bounds, masks and tables of its rows; and of each of its tiles, columns of blocks. */
-#define PLANE_CYCLES 50.0
+/* Of a plane of x for each of outputs: bounds, masks and tables of its rows. Of each tile of a plane of outputs, which is
+ * a column of blocks: its call. */
+#define PLANE_CYCLES 100.0
 #define TILE_CYCLES 30.0
 
 /* Groups of taps along height that are swept one after the other. */
@@ -58,8 +59,8 @@ static double planar_cycles(const fc_part *part, const fc_machine *machine) {
     double values = (double)smaller(vectors * VL * width->stride, width->in);
     double copy = narrow_rows || width->stride > 2 ? 2.7 * values : 5.2 * (double)(vectors * width->stride);
     double copies = in_place ? 0 : in_rows * (copy + 18.7);
-    double planes = (double)(p->out_ch * part->axis[0].out);
-    return (double)p->out_ch * out_rows * row + planes * (PLANE_CYCLES + TILE_CYCLES * tiles) + (double)p->in_ch * copies;
+    double in_ch = (double)p->in_ch, out_ch = (double)p->out_ch, depths = (double)part->axis[0].out;
+    return out_ch * (out_rows * row + depths * tiles * TILE_CYCLES) + in_ch * (copies + depths * PLANE_CYCLES);
 }
 
 #endif
