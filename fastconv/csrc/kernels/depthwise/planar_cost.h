@@ -4,7 +4,7 @@
 
 #include "kernels/depthwise/planar_shape.h"
 
-/* Of a row of outputs besides its vectors: many channels of short rows take little else. */
+/* Of a row of outputs of a block besides its vectors: many channels of short rows take little else. */
 #define ROW_CYCLES 2.8
 /* Of a vector of rows of more than 8 that share what they load: each is asked for ahead. Of a vector for each group of
  * taps along height after the first: its sums leave the registers, and blocks are swept one by one. Of a row besides, for
@@ -12,8 +12,10 @@
 #define WIDE_CYCLES 2.3
 #define GROUP_CYCLES 7.0
 #define DEPTH_CYCLES(height) ((height) == 1 ? 5.0 : 3.0)
-/* Of a plane of outputs: bounds, masks and tables of its rows. */
-#define PLANE_CYCLES 80.0
+/* Of a plane of x for each of outputs: bounds, masks and tables of its rows. Of each tile of a plane of outputs, which is
+ * a column of blocks: its call. */
+#define PLANE_CYCLES 100.0
+#define TILE_CYCLES 30.0
 
 /* Groups of taps along height that are swept one after the other. */
 static int64_t height_groups(const fc_part *part) {
@@ -41,8 +43,10 @@ static double planar_cycles(const fc_part *part, const fc_machine *machine) {
     int64_t vectors = divide_up(width->out, VL);
     int64_t block = sweep_block_rows(share_of(part), dense_taps(width), height->out, vectors);
     double out_rows = (double)(part->axis[0].out * round_up(height->out, block));
-    /* Vectors of wide kernels lie across two lines; at stride 2 each is drawn together from two. */
-    double shared = part->taps > 49 ? 0.92 : part->taps > 9 ? 0.81 : 0.67;
+    double tiles = (double)divide_up(vectors, sweep_most_vecs((int)block));
+    /* Vectors of wide kernels lie across two lines; a tap's weights and pointers serve eight sums of 16 registers, not
+     * sixteen; at stride 2 each vector is drawn together from two. */
+    double shared = part->taps > 49 ? 0.92 : part->taps > 9 || TILE_VECS < 3 ? 0.81 : 0.67;
     double step = share_of(part) == 2 ? 2.0 : share_of(part) ? shared : dense_taps(width) ? 1.0 : 1.27;
     double narrow = 2.45 * (double)width->out / (double)larger(vectors, 1);
     double store = p->out_channels_last && p->out_ch > 1 && !mixed ? narrow : 2.45;
@@ -50,12 +54,13 @@ static double planar_cycles(const fc_part *part, const fc_machine *machine) {
     double groups = (double)(height_groups(part) - 1) * GROUP_CYCLES;
     double depth = (double)(part->axis[0].kernel - 1) * DEPTH_CYCLES(height->kernel);
     double far = share_of(part) ? 0 : far_cycles(part, machine, block, step);
-    double row = (double)vectors * ((double)part->taps * step + store + wide + groups + far) + ROW_CYCLES + depth;
+    double row = (double)vectors * ((double)part->taps * step + store + wide + groups + far) + ROW_CYCLES * tiles + depth;
     double in_rows = (double)(rows_read(part, height->out) * part->axis[0].kernel * part->axis[0].out);
     double values = (double)smaller(vectors * VL * width->stride, width->in);
     double copy = narrow_rows || width->stride > 2 ? 2.7 * values : 5.2 * (double)(vectors * width->stride);
     double copies = in_place ? 0 : in_rows * (copy + 18.7);
-    return (double)p->out_ch * (out_rows * row + PLANE_CYCLES * (double)part->axis[0].out) + (double)p->in_ch * copies;
+    double in_ch = (double)p->in_ch, out_ch = (double)p->out_ch, depths = (double)part->axis[0].out;
+    return out_ch * (out_rows * row + depths * tiles * TILE_CYCLES) + in_ch * (copies + depths * PLANE_CYCLES);
 }
 
 #endif

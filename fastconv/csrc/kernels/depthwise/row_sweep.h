@@ -266,9 +266,13 @@ FC_INLINE int sweep_block_rows(int64_t share, bool dense_taps, int64_t out_rows,
     return row_vecs >= 2 ? 4 : 8;
 }
 
+FC_INLINE int sweep_most_vecs(int rows) {
+    return rows == 1 ? SWEEP_VECS : rows == 4 ? (TILE_VECS >= 3 ? 4 : 2) : rows == 7 ? 2 : 1;
+}
+
 /* The blocks of a row are as even as can be: a narrow one hides less of the latency. */
 FC_INLINE sweep_block sweep_block_of(int rows, int64_t vecs_left) {
-    int most = rows == 1 ? SWEEP_VECS : rows == 4 ? (TILE_VECS >= 3 ? 4 : 2) : rows == 7 ? 2 : 1;
+    int most = sweep_most_vecs(rows);
     return (sweep_block){rows, (int)divide_up(vecs_left, divide_up(vecs_left, most))};
 }
 

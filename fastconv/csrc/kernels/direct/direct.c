@@ -407,8 +407,16 @@ static scratch_map scratch_of(const fc_part *part) {
 
 static size_t scratch_bytes(const fc_part *part) { return scratch_of(part).bytes; }
 
+/* Whether segment and the next one of a row on its own are of one length and read by all runs of taps: then they go to
+ * the tile in twos, as the sums of one are too few to hide the FMA's latency. */
+static bool segments_join(const chunk_taps *chunk, int64_t segment, int64_t segments, int64_t long_ones, int64_t column,
+                          int64_t pixels, bool whole) {
+    bool alike = segment + 1 < segments && (segment + 1 < long_ones || segment >= long_ones);
+    return alike && (whole || (column >= chunk->column_begin && column + 2 * pixels <= chunk->column_end));
+}
+
 /* Columns [column, column + columns) of one or two rows, in segments of nearly equal length, with the same runs of taps
- * for every tile: what they share is set once. A row on its own gives its segments to the tile in twos. */
+ * for every tile: what they share is set once. */
 static __attribute__((noinline)) void sum_alike(const chunk_taps *chunk, const piece_taps *taps, int64_t row, bool pair,
                                                 int64_t column, int64_t columns, const group_sums *group) {
     int64_t segments = divide_up(columns, SEGMENT), lanes = group->vecs * VL;
@@ -424,7 +432,7 @@ static __attribute__((noinline)) void sum_alike(const chunk_taps *chunk, const p
     job.to = tile_out_of(group->store, down, right, pair, 0);
     for (int64_t segment = 0; segment < segments;) {
         int64_t pixels = shorter + (segment < long_ones);
-        bool twin = !pair && taps->whole && segment + 1 < segments && (segment + 1 < long_ones || segment >= long_ones);
+        bool twin = !pair && segments_join(chunk, segment, segments, long_ones, job.column, pixels, taps->whole);
         if (!pair) {
             job.place[1] = job.place[0] + pixels * job.pixel_step;
             job.sums_step = pixels * lanes;
@@ -457,14 +465,16 @@ static __attribute__((noinline)) void sum_piece(const chunk_taps *chunk, int64_t
         sum_alike(chunk, &alike, row, pair, column, columns, group);
         return;
     }
-    for (int64_t segment = 0; column < end; segment++) {
+    for (int64_t segment = 0; column < end;) {
         int64_t pixels = shorter + (segment < long_ones);
-        tile_pixels at = {pair ? 2 : 1, pixels, {row, row + pair}, {column, column}};
+        bool twin = !pair && segments_join(chunk, segment, segments, long_ones, column, pixels, false);
+        tile_pixels at = {pair || twin ? 2 : 1, pixels, {row, row + pair}, {column, twin ? column + pixels : column}};
         int64_t down = row - group->row, right = column - group->column;
         tile_out to = tile_out_of(group->store, down, right, pair, pixels);
         sum_tile(chunk, &at, group->vecs, group->weights, group->sums + down * group->sums_row + right * lanes,
                  pair ? group->sums_row : pixels * lanes, group->add, &to);
-        column += pixels;
+        column += twin ? 2 * pixels : pixels;
+        segment += twin ? 2 : 1;
     }
 }
 

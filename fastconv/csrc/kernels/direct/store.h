@@ -28,6 +28,7 @@ typedef struct store_to {
     bool channels_dense, pixels_dense;
     tile_fetching fetching;
     bool from_tile; /* the tile stores from its registers */
+    int64_t last;   /* channels of the last vector */
 } store_to;
 
 static store_to store_to_of(const fc_call *call, const finished *f) {
@@ -41,7 +42,8 @@ static store_to store_to_of(const fc_call *call, const finished *f) {
                      : (const stor *)residual->data + fc_tensor_offset(residual, f->n, f->channel, f->first);
     s.channels_dense = out->stride[1] == 1 && (s.residual == NULL || residual->stride[1] == 1);
     s.pixels_dense = out->stride[4] == 1 && (s.residual == NULL || residual->stride[4] == 1);
-    s.from_tile = s.channels_dense && s.bounds.only && f->count == f->lanes;
+    s.from_tile = s.channels_dense && s.bounds.only && (!FC_IS_NARROW || f->count == f->lanes);
+    s.last = VL - (f->lanes - f->count);
     return s;
 }
 
@@ -58,6 +60,7 @@ static tile_out tile_out_of(const store_to *s, int64_t row, int64_t column, bool
     to.residual_pixel_step = residual[4];
     to.residual_run_step = pair ? residual[3] : pixels * residual[4];
     to.bias = s->bias;
+    to.last = s->last;
     to.low = s->bounds.low;
     to.high = s->bounds.high;
     to.fetching = s->fetching;

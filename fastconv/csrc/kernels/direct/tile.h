@@ -44,12 +44,13 @@ typedef enum tile_sums { SUMS_SET, SUMS_ADD, SUMS_CONTINUE } tile_sums;
  * STREAM_PIXELS ahead. Many at once wait for one another, and the tile behind them. */
 typedef enum tile_fetching { FETCH_NOTHING, FETCH_AT_ONCE, FETCH_BY_STEPS } tile_fetching;
 
-/* The epilogue of whole vectors of channels that are dense in out, applied to the tile's registers. */
+/* The epilogue of channels that are dense in out, applied to the tile's registers. */
 typedef struct tile_out {
     stor *out; /* NULL: the sums stay where they are */
     const stor *residual; /* may be NULL */
     const real *bias;     /* may be NULL */
     int64_t pixel_step, run_step, residual_pixel_step, residual_run_step;
+    int64_t last;         /* channels of the last vector; narrow dtypes: VL, for the size of the code */
     real low, high;
     tile_fetching fetching;
 } tile_out;
@@ -132,24 +133,34 @@ FC_INLINE void tile_tap_square(const int vecs, int64_t length, const real *p0, c
 }
 
 FC_INLINE void tile_finish(const int runs, const int pixels, const int vecs, const tile_out *to, tile_acc acc) {
+    const bool whole = FC_IS_NARROW || to->last == VL;
     vec low = v_set1(to->low), high = v_set1(to->high), bias[BLOCK_VECS];
     FC_UNROLL_TILE for (int v = 0; v < vecs; v++)
-        bias[v] = to->bias == NULL ? v_set1((real)-0.0) : v_load(to->bias + v * VL); /* x + -0 is x */
+        bias[v] = to->bias == NULL         ? v_set1((real)-0.0) /* x + -0 is x */
+                  : whole || v < vecs - 1 ? v_load(to->bias + v * VL)
+                                          : v_loadn(to->bias + v * VL, to->last);
     FC_UNROLL_TILE for (int r = 0; r < runs * pixels; r++)
         FC_UNROLL_TILE for (int v = 0; v < vecs; v++)
             acc[r][v] = v_add(acc[r][v], bias[v]);
     if (to->residual != NULL) {
         const stor *residual[2] = {to->residual, to->residual + to->residual_run_step};
         FC_UNROLL_TILE for (int r = 0; r < runs * pixels; r++)
-            FC_UNROLL_TILE for (int v = 0; v < vecs; v++)
-                acc[r][v] = v_add(acc[r][v], v_loads(residual[r >= pixels] +
-                                                     (r < pixels ? r : r - pixels) * to->residual_pixel_step + v * VL));
+            FC_UNROLL_TILE for (int v = 0; v < vecs; v++) {
+                const int pixel = r < pixels ? r : r - pixels;
+                const stor *from = residual[r >= pixels] + pixel * to->residual_pixel_step + v * VL;
+                acc[r][v] = v_add(acc[r][v], whole || v < vecs - 1 ? v_loads(from) : v_loadsn(from, to->last));
+            }
     }
     stor *out[2] = {to->out, to->out + to->run_step};
     FC_UNROLL_TILE for (int r = 0; r < runs * pixels; r++)
-        FC_UNROLL_TILE for (int v = 0; v < vecs; v++)
-            v_stores(out[r >= pixels] + (r < pixels ? r : r - pixels) * to->pixel_step + v * VL,
-                     v_min(high, v_max(low, acc[r][v])));
+        FC_UNROLL_TILE for (int v = 0; v < vecs; v++) {
+            stor *at = out[r >= pixels] + (r < pixels ? r : r - pixels) * to->pixel_step + v * VL;
+            vec y = v_min(high, v_max(low, acc[r][v]));
+            if (whole || v < vecs - 1)
+                v_stores(at, y);
+            else
+                v_storesn(at, y, to->last);
+        }
 }
 
 /* Sets the sums to the products' chains, adds these to them, or continues the chains the sums are. */

@@ -45,9 +45,16 @@ static int64_t rows_read(const fc_part *part, int64_t rows) {
     return (rows - 1) * part->axis[1].stride + fc_axis_reach(&part->axis[1]) + 1;
 }
 
-static int64_t tile_vecs(const fc_part *part) {
+static int64_t most_vecs(const fc_part *part) {
     int64_t out = part->group_out_ch;
     return out >= TILE_ROWS ? VECS_OF_MANY : out >= 4 ? VECS_OF_4 : VECS_OF_2;
+}
+
+/* Vectors of the next tile with `left` of a chunk to come: the last ones share what is left, so that few of them go past
+ * the chunk. */
+static int64_t tile_vecs(int64_t most, int64_t left) {
+    int64_t even = divide_up(left, divide_up(left, most));
+    return smaller(even <= VECS_OF_MANY ? VECS_OF_MANY : even <= VECS_OF_4 ? VECS_OF_4 : VECS_OF_2, most);
 }
 
 static int64_t row_vectors(const fc_part *part) { return divide_up(part->axis[2].out, VL); }
@@ -61,12 +68,22 @@ static void prepare(fc_part *part, const fc_machine *machine) {
     part->block[CHUNK_ROWS] = smaller(larger(rows, 4), larger(height->out, 1));
 }
 
+/* Vectors that the tiles of a chunk compute, some past its end, for each of its own. */
+static double vectors_computed(const fc_part *part, int64_t rows) {
+    int64_t most = most_vecs(part), vectors = rows * row_vectors(part);
+    int64_t left = vectors > 2 * most ? vectors % most + most : vectors, computed = vectors - left;
+    for (int64_t vecs; left > 0; left -= vecs, computed += vecs)
+        vecs = tile_vecs(most, left);
+    return (double)computed / (double)larger(vectors, 1);
+}
+
 /* Cycles of one step of the reduction over a row's vectors and every channel of a group: FMAs and loads, or the latency
  * of so few sums. */
 static double step_cycles(const fc_part *part) {
-    double out = (double)part->group_out_ch, rest = (double)(part->group_out_ch % 4);
-    double throughput = (out + (rest > 0 ? 4 - rest : 0) * 0.4) * 0.68 * (double)row_vectors(part);
-    double tiles = (double)(row_vectors(part) * divide_up(part->group_out_ch, TILE_ROWS)) / (double)tile_vecs(part);
+    int64_t rest = part->group_out_ch % 4; /* panels of two and of one channel share their loads among few */
+    double few = rest == 0 ? 0 : rest == 2 ? 0.8 : 1.2;
+    double throughput = ((double)part->group_out_ch + few) * 0.68 * (double)row_vectors(part);
+    double tiles = (double)(row_vectors(part) * divide_up(part->group_out_ch, TILE_ROWS)) / (double)most_vecs(part);
     return throughput > 4 * tiles ? throughput : 4 * tiles;
 }
 
@@ -95,7 +112,8 @@ static FC_COLD double seconds(const fc_part *part, const fc_machine *machine) {
         double in_rows = planes * (double)(rows_read(part, chunk) * chunks * part->group_in_ch);
         double row = part->axis[2].stride > 1 ? 46.0 : 17.1; /* both phases of a stride begin and end in lanes of their own */
         double copy = in_rows * (dense ? row + (double)part->axis[2].in * 2.9 / VL : 16.0 + (double)part->axis[2].in * 2.3);
-        double steps = (double)part->reduction * step_cycles(part), window = window_cycles(part, machine);
+        double steps = (double)part->reduction * step_cycles(part) * vectors_computed(part, chunk);
+        double window = window_cycles(part, machine);
         double rows = steps > window ? steps + 0.3 * window : window + 0.3 * steps; /* loads wait beside the sums */
         double setup = 230.0 + 56.0 * planes * (double)part->group_in_ch;
         cycles = (double)p->groups * (out_rows * rows + vectors * store + copy + setup);
@@ -345,11 +363,13 @@ static void run_chunk(const fc_call *call, const planar_scratch *scratch, const 
     const real *weights = (const real *)call->packed + at->group * part->group_out_ch * part->reduction;
     const real *bias = call->tensors.bias;
     fc_bounds bounds = fc_bounds_of(&part->problem);
-    int64_t first = at->group * part->group_out_ch, vecs = tile_vecs(part);
+    int64_t first = at->group * part->group_out_ch, most = most_vecs(part), left = at->rows * row_vectors(part);
     pixel_tile t = {.out_step = out->stride[1], .bounds = bounds, .clamps = part->problem.activation != FC_ACT_NONE,
                     .finish = bounds.only && out->stride[4] == 1 && call->tensors.residual.data == NULL};
     copy_window(call, scratch, at);
-    for (fc_pixel next = {at->d, at->h, 0}; next.h < at->h + at->rows;) {
+    for (fc_pixel next = {at->d, at->h, 0}; left > 0;) {
+        int64_t vecs = tile_vecs(most, left);
+        left -= vecs;
         place_tile(call, scratch, at, vecs, &next, &t);
         for (int64_t row = 0, rows; row < part->group_out_ch; row += rows) {
             rows = fc_panel_rows(part->group_out_ch - row);
