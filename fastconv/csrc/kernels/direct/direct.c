@@ -93,7 +93,7 @@ static bool step_in_place(const fc_part *part, int64_t channels) {
  * parts of a piece of a row. */
 #define TASK_CYCLES 810.0
 #define TILE_CYCLES 14.0
-#define RUN_CYCLES 3.0
+#define RUN_CYCLES 6.0
 #define SUM_CYCLES 0.5
 #define MIXED_CYCLES 150.0
 #define SELECT_CYCLES 99.0
@@ -163,7 +163,8 @@ static double window_cycles(const fc_part *part, const fc_machine *machine) {
                        (double)pixel_pitch(block[CHANNELS]);
     double channels = (double)part->group_in_ch, vectors = channels / VL;
     double chunks = (double)divide_up(part->group_in_ch, block[CHANNELS]);
-    bool whole_rows = channels < 16 && part->problem.groups == 1;
+    bool single = !part->problem.x_channels_last && part->group_in_ch == 1; /* dense too */
+    bool whole_rows = channels < 16 && (part->problem.groups == 1 || single);
     double dense = whole_rows ? channels / 10 : chunks * 5 + vectors * 4.45; /* one run, or a few vectors a pixel */
     if (whole_rows && part->axis[2].stride > 1)
         dense += 3;
@@ -179,7 +180,8 @@ static double window_cycles(const fc_part *part, const fc_machine *machine) {
     if (part->problem.x_channels_last && part->taps == 1 && !FC_IS_NARROW && step_in_place(part, part->problem.in_ch)) {
         return (double)tasks * TASK_CYCLES;
     }
-    return (double)tasks * positions * (part->problem.x_channels_last ? dense : turned) + (double)tasks * TASK_CYCLES;
+    bool is_dense = part->problem.x_channels_last || (single && !strided);
+    return (double)tasks * positions * (is_dense ? dense : turned) + (double)tasks * TASK_CYCLES;
 }
 
 /* The share of the products that multiply no padding zero, where these are left out. */

@@ -68,10 +68,10 @@ typedef struct window {
     padding_skip skip;
 } window;
 
-/* `count` positions `step` apart in x, all inside it. */
+/* `count` positions `step` apart in x, all inside it. One channel is dense in either layout. */
 static void copy_positions(const stor *from, int64_t step, int64_t channel_step, int64_t count, int64_t channels,
                            real *to, int64_t pitch) {
-    if (channel_step == 1 && step == channels && pitch == channels)
+    if ((channel_step == 1 || channels == 1) && step == channels && pitch == channels)
         fc_copy_run(to, from, 1, count * channels);
     else if (channel_step == 1)
         for (int64_t j = 0; j < count; j++)
