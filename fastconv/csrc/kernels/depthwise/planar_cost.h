@@ -43,7 +43,8 @@ static double planar_cycles(const fc_part *part, const fc_machine *machine) {
     int64_t vectors = divide_up(width->out, VL);
     int64_t block = sweep_block_rows(share_of(part), dense_taps(width), height->out, vectors);
     double out_rows = (double)(part->axis[0].out * round_up(height->out, block));
-    double tiles = (double)divide_up(vectors, sweep_most_vecs((int)block));
+    /* The tiles of wide rows are swept in one call: WIDE_CYCLES is theirs. */
+    double tiles = vectors > 8 ? 1 : (double)divide_up(vectors, sweep_most_vecs((int)block));
     /* Vectors of wide kernels lie across two lines; a tap's weights and pointers serve eight sums of 16 registers, not
      * sixteen; at stride 2 each vector is drawn together from two. */
     double shared = part->taps > 49 ? 0.92 : part->taps > 9 || TILE_VECS < 3 ? 0.81 : 0.67;
@@ -54,13 +55,14 @@ static double planar_cycles(const fc_part *part, const fc_machine *machine) {
     double groups = (double)(height_groups(part) - 1) * GROUP_CYCLES;
     double depth = (double)(part->axis[0].kernel - 1) * DEPTH_CYCLES(height->kernel);
     double far = share_of(part) ? 0 : far_cycles(part, machine, block, step);
-    double row = (double)vectors * ((double)part->taps * step + store + wide + groups + far) + ROW_CYCLES * tiles + depth;
+    double row = (double)vectors * ((double)part->taps * step + wide + groups + far) + ROW_CYCLES * tiles + depth;
     double in_rows = (double)(rows_read(part, height->out) * part->axis[0].kernel * part->axis[0].out);
     double values = (double)smaller(vectors * VL * width->stride, width->in);
     double copy = narrow_rows || width->stride > 2 ? 2.7 * values : 5.2 * (double)(vectors * width->stride);
     double copies = in_place ? 0 : in_rows * (copy + 18.7);
     double in_ch = (double)p->in_ch, out_ch = (double)p->out_ch, depths = (double)part->axis[0].out;
-    return out_ch * (out_rows * row + depths * tiles * TILE_CYCLES) + in_ch * (copies + depths * PLANE_CYCLES);
+    store *= depths * (double)(height->out * vectors); /* rows past the last are summed, not stored */
+    return out_ch * (out_rows * row + store + depths * tiles * TILE_CYCLES) + in_ch * (copies + depths * PLANE_CYCLES);
 }
 
 #endif
