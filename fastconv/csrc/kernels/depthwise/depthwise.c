@@ -54,12 +54,9 @@ static FC_COLD double seconds(const fc_part *part, const fc_machine *machine) {
         return strip_cycles(part, machine) / clock + traffic;
     if (channels_in_lanes(part))
         return lane_cycles(part) / clock + traffic;
-    /* Chunks of several planes by turns: what is asked for ahead is then another plane's. */
-    double out = (double)(part->out_pixels * part->problem.out_ch) * sizeof(stor);
-    double turns = part->group_out_ch > 1 ? 0.2 * out * fc_cost_beyond_l2(part, machine) / machine->l3_rate : 0;
     fc_part blocked = *part;
     prepare(&blocked, machine);
-    return planar_cycles(&blocked, machine) / clock + traffic + turns;
+    return planar_cycles(&blocked, machine) / clock + traffic;
 }
 
 static size_t planar_count(const fc_part *part) {

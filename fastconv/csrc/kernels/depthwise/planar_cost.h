@@ -15,7 +15,7 @@
 /* Of a plane of x for each of outputs: bounds, masks and tables of its rows. Of each tile of a plane of outputs, which is
  * a column of blocks: its call. */
 #define PLANE_CYCLES 100.0
-#define TILE_CYCLES 30.0
+#define TILE_CYCLES 50.0
 
 /* Groups of taps along height that are swept one after the other. */
 static int64_t height_groups(const fc_part *part) {
@@ -47,7 +47,8 @@ static double planar_cycles(const fc_part *part, const fc_machine *machine) {
     double tiles = vectors > 8 ? 1 : (double)divide_up(vectors, sweep_most_vecs((int)block));
     /* Vectors of wide kernels lie across two lines; a tap's weights and pointers serve eight sums of 16 registers, not
      * sixteen; at stride 2 each vector is drawn together from two. */
-    double shared = part->taps > 49 ? 0.92 : part->taps > 9 || TILE_VECS < 3 ? 0.81 : 0.67;
+    int64_t plane_taps = height->kernel * width->kernel;
+    double shared = plane_taps > 49 ? 0.92 : plane_taps > 9 || TILE_VECS < 3 ? 0.81 : 0.67;
     double step = share_of(part) == 2 ? 2.0 : share_of(part) ? shared : dense_taps(width) ? 1.0 : 1.27;
     double narrow = 2.45 * (double)width->out / (double)larger(vectors, 1);
     double store = p->out_channels_last && p->out_ch > 1 && !mixed ? narrow : 2.45;
