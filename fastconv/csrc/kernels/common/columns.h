@@ -105,7 +105,7 @@ static __attribute__((unused)) void fc_load_columns(const fc_call *call, int64_t
     const fc_part *part = call->part;
     const fc_tensor *x = &call->tensors.x;
     int64_t taps = part->taps;
-    int64_t c_begin = k_begin / taps, c_end = (k_end + taps - 1) / taps;
+    int64_t c_begin = k_begin / taps;
     const stor *image = (const stor *)x->data + n * x->stride[0] + group * part->group_in_ch * x->stride[1];
     fc_pixel pixel = fc_pixel_at(part, first);
     for (int64_t lane = 0; lane < count;) {
@@ -113,12 +113,13 @@ static __attribute__((unused)) void fc_load_columns(const fc_call *call, int64_t
         if (run_count > count - lane)
             run_count = count - lane;
         for (int64_t tap = 0, kd = 0, kh = 0, kw = 0; tap < taps; tap++) {
-            fc_run_source run = fc_run_of(part, x, pixel, lane, run_count, kd, kh, kw);
-            for (int64_t c = c_begin; c < c_end; c++) {
-                int64_t k = c * taps + tap;
-                if (k >= k_begin && k < k_end)
-                    fc_load_run(&part->axis[2], &run, image + c * x->stride[1], x->stride[4],
-                                panel + (k - k_begin) * pitch + lane);
+            /* A chunk shorter than a channel's taps has steps of few of them. */
+            int64_t c = c_begin * taps + tap < k_begin ? c_begin + 1 : c_begin, k = c * taps + tap;
+            if (k < k_end) {
+                fc_run_source run = fc_run_of(part, x, pixel, lane, run_count, kd, kh, kw);
+                const stor *channel = image + c * x->stride[1];
+                for (; k < k_end; k += taps, channel += x->stride[1])
+                    fc_load_run(&part->axis[2], &run, channel, x->stride[4], panel + (k - k_begin) * pitch + lane);
             }
             if (++kw == part->axis[2].kernel) {
                 kw = 0;

@@ -215,7 +215,9 @@ static FC_COLD double near_seconds(const fc_part *part, const fc_machine *machin
     bool strided = part->axis[2].stride > 1;
     /* The last elements of a strided run go one by one; rows that end in all lanes of panels have branches nobody foresees. */
     double run = strided ? 42.0 : part->axis[2].out % 4 ? 32.0 : 20.0;
-    double setup = vectors > 0 ? (run + (strided ? 40.0 : 20.0) / (double)part->group_in_ch + padded) * runs / vectors : 0;
+    /* Where a run lies is found once for the channels of a chunk. */
+    double channels = (double)smaller(part->group_in_ch, larger(FC_GEMM_CHUNK_MOST / larger(part->taps, 1), 1));
+    double setup = vectors > 0 ? (run + (strided ? 40.0 : 20.0) / channels + padded) * runs / vectors : 0;
     double vector = dense ? 6.3 : reads_lines_again(part) ? 2.0 * VL : 1.2 * VL;
     return unpacked * fc_gemm_seconds(part, machine, 1, part->out_pixels, setup + vector);
 }
