@@ -277,9 +277,9 @@ static FC_COLD double seconds(const fc_part *part, const fc_machine *machine) {
     bool by_channel = part->problem.out_channels_last && part->problem.out_ch > 1;
     double turn = by_channel ? 0 : 41 * rows * (double)(pairs + vectors % BLOCK_VECS);
     double store = pixels * (double)vectors * (3.0 * chunks + (by_channel ? 0 : 8.3));
-    /* Parts of vectors of channels go out one by one. */
+    /* Parts of vectors of channels go out one by one, or through masks; what they begin lies across lines. */
     bool ragged = by_channel && part->group_out_ch % VL != 0;
-    store += ragged ? (FC_IS_NARROW ? 4.55 : 1.5) * pixels : 0;
+    store += ragged ? (FC_IS_NARROW ? 4.55 : 2.0 * (double)vectors - 0.5) * pixels : 0;
     double cycles = groups * (tile + window_cycles(part, machine) + store + turn);
     double at_use = images_pack_at_use(part, 1) ? fc_at_use_seconds(part, machine) : 0; /* whatever the batch */
     return cycles / clock + traffic_seconds(part, machine) + 0.5 * fc_cost_passes(part, machine) + at_use;
