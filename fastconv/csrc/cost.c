@@ -70,6 +70,19 @@ double fc_cost_weights(double bytes, const fc_machine *machine) {
     return bytes > kept ? (bytes - kept) / machine->l3_rate : 0;
 }
 
+double fc_cost_inside(const fc_axis *axis) {
+    int64_t inside = 0, all = axis->kernel * axis->out;
+    for (int64_t k = 0; k < axis->kernel; k++) {
+        /* Outputs o with 0 <= o * stride + place < in. */
+        int64_t place = k * axis->dilation - axis->pad_before;
+        int64_t begin = place >= 0 ? 0 : (axis->stride - 1 - place) / axis->stride;
+        int64_t end = place >= axis->in ? 0 : (axis->in - place + axis->stride - 1) / axis->stride;
+        end = end < axis->out ? end : axis->out;
+        inside += end > begin ? end - begin : 0;
+    }
+    return all > 0 ? (double)inside / (double)all : 0;
+}
+
 double fc_cost_passes(const fc_part *part, const fc_machine *machine) {
     const fc_problem *p = &part->problem;
     double element = (double)fc_storage_size(p->dtype), groups = (double)p->groups, bytes = 0;

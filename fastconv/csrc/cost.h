@@ -39,6 +39,9 @@ double fc_cost_traffic(const fc_part *part, const fc_machine *machine);
 /* Seconds to bring what half of L2 does not keep of packed weights from one call to the next. */
 double fc_cost_weights(double bytes, const fc_machine *machine);
 
+/* The share of an axis's taps, counted for each output, that lie inside x. */
+double fc_cost_inside(const fc_axis *axis);
+
 /* What a kernel that goes through x and out group by group brings besides: the rest of the lines that a pixel's channels of
  * one group begin and end in, where channels come last. */
 double fc_cost_passes(const fc_part *part, const fc_machine *machine);

@@ -76,10 +76,11 @@ FC_INLINE double lane_cycles(const fc_part *part) {
     int64_t taps = part->axis[2].kernel;
     bool body = taps == 3 || (shape.kind == LANES_PLAIN && (taps == 5 || taps == 7)); /* as lane_sweep_run has them */
     bool shared = body && part->axis[2].dilation == 1 && part->axis[2].stride <= 2;
-    double step = shape.kind == LANES_ONE ? 0.71 : shared ? 0.53 : shape.kind == LANES_PERMUTED ? 1.25 : 1.0;
-    /* Blocks of other channels in than out load through masks. */
-    if (shape.kind == LANES_PERMUTED && part->group_in_ch != part->group_out_ch)
-        step = shared ? 1.0 : 1.78;
+    double step = shared ? 0.70 : 1.38;
+    if (shape.kind == LANES_ONE)
+        step = VL == 16 ? 0.79 : 0.66;
+    else if (part->group_in_ch != part->group_out_ch) /* loads through masks */
+        step = (shared ? 1.2 : 2.1) * (VL == 16 ? 1 : shared ? 0.7 : 0.85);
     /* At the border every value comes through a table of pointers, and one that fills all lanes through a pointer anyway. */
     double inside = 1;
     for (int i = 0; i < FC_MAX_SPATIAL; i++) {
@@ -90,8 +91,8 @@ FC_INLINE double lane_cycles(const fc_part *part) {
     if (!part->problem.out_channels_last || !part->problem.x_channels_last)
         inside = 0;
     double border = 1 - inside, filled = (double)((LANE_PIXELS - 1) * part->axis[2].stride + fc_axis_reach(&part->axis[2]) + 1);
-    double table = border * (double)shape.tap_rows * filled * 2.6 / (double)shape.blocks;
-    double pointers = shape.kind == LANES_ONE ? (double)part->taps * (0.4 + 0.95 * border) : (double)part->reduction * 0.24 * border;
+    double table = border * (double)shape.tap_rows * filled * 0.8 / (double)shape.blocks;
+    double pointers = shape.kind == LANES_ONE ? (double)part->taps * (0.3 + 0.2 * border) : (double)part->reduction * 0.05 * border;
     if (taps > 7) /* what is set up for a row of taps serves more of them */
         step *= 0.91;
     double store = part->problem.out_channels_last ? 1.6 : 2.4 * VL;

@@ -7,15 +7,16 @@
 
 /* Cycles of a task besides its windows and tiles: tables of taps, bounds, misses; of a tile and of each of its runs of
  * taps besides their steps, and of a run for each sum, whose register may move; of a tile that is added up span by
- * span, of each of its runs, which are looked through, and of a run that is a span of its own, where taps count for
- * parts of a piece of a row. */
+ * span, of each of its runs, which are looked through, of each span, and of one where taps count for parts of a piece of a
+ * row. */
 #define TASK_CYCLES 810.0
 #define TILE_CYCLES 14.0
 #define RUN_CYCLES 6.0
 #define SUM_CYCLES 0.5
 #define MIXED_CYCLES 150.0
-#define SELECT_CYCLES 99.0
-#define SPAN_CYCLES 40.0
+#define SELECT_CYCLES 10.0
+#define SPAN_CYCLES 89.0
+#define PIECE_CYCLES 40.0
 /* As long as a line takes that nothing asks for ahead, in bytes of a stream. */
 #define LINE_BYTES_MISSED 140.0
 
@@ -28,7 +29,7 @@ static bool tiles_square(const fc_part *part) {
 /* What tiles do for each of their outputs' sums: steps (one input channel of one tap), runs of them, chunks. */
 typedef struct tile_work {
     double steps, tap_runs, chunks, mixed;
-    double span_cycles;   /* of a run of taps of such a tile */
+    double span_cycles;   /* of such a tile's taps, besides */
     double weight_cycles; /* least of a step's, for a vector of weights that L1 does not keep */
     bool square;
 } tile_work;
@@ -47,8 +48,9 @@ static double row_cycles(int64_t columns, int64_t runs, int64_t vecs, const tile
         most = most > TILE_LATENCY ? most : TILE_LATENCY;
         double stream = (double)vecs * work->weight_cycles;
         most = most > stream ? most : stream;
-        cycles += (double)count * (work->steps * most / 0.97 + work->chunks * (TILE_CYCLES + work->mixed * MIXED_CYCLES) +
-                                   work->tap_runs * (RUN_CYCLES + SUM_CYCLES * sums + work->mixed * work->span_cycles)) /
+        cycles += (double)count * (work->steps * most / 0.97 + work->chunks * TILE_CYCLES +
+                                   work->mixed * (work->chunks * MIXED_CYCLES + work->span_cycles) +
+                                   work->tap_runs * (RUN_CYCLES + SUM_CYCLES * sums)) /
                   (double)runs;
     }
     return cycles;
@@ -58,17 +60,6 @@ static double row_cycles(int64_t columns, int64_t runs, int64_t vecs, const tile
 static int64_t block_count(const fc_part *part, const int64_t *block) {
     return part->axis[0].out * divide_up(part->axis[1].out, block[ROWS]) * divide_up(part->axis[2].out, block[COLUMNS]) *
            divide_up(round_up(part->group_out_ch, VL), block[LANES]);
-}
-
-/* The share of an axis's taps of outputs that lie inside x. */
-static double share_inside(const fc_axis *axis) {
-    int64_t inside = 0;
-    for (int64_t k = 0; k < axis->kernel; k++) {
-        int64_t begin, end;
-        outputs_inside(axis, 0, axis->out, k, &begin, &end);
-        inside += end - begin;
-    }
-    return (double)inside / (double)(axis->kernel * axis->out);
 }
 
 /* Cycles to load every window once: a block of output channels past the first loads them again. */
@@ -94,7 +85,7 @@ static double window_cycles(const fc_part *part, const fc_machine *machine) {
     double run = joined ? positions : (double)(apart ? across.reach : across.count);
     dense += 29 / run, turned += 29 / run * (1 + vectors);
     if (strided || (apart && across.reach <= 2))
-        turned = channels * 1.9 + 60 / run * share_inside(&part->axis[0]) * share_inside(&part->axis[1]); /* rows of x */
+        turned = channels * 1.9 + 60 / run * fc_cost_inside(&part->axis[0]) * fc_cost_inside(&part->axis[1]); /* rows of x */
     if (part->problem.x_channels_last && part->taps == 1 && !FC_IS_NARROW && step_in_place(part, part->problem.in_ch)) {
         return (double)tasks * TASK_CYCLES;
     }
@@ -107,7 +98,7 @@ static double products_kept(const fc_part *part) {
     padding_skip skip = skip_of(part);
     double kept = 1;
     for (int i = 0; i < FC_MAX_SPATIAL; i++) {
-        double share = skip.axis[i] ? share_inside(&part->axis[i]) : 1;
+        double share = skip.axis[i] ? fc_cost_inside(&part->axis[i]) : 1;
         kept *= i == 2 ? share + (1 - share) / SEGMENT : share; /* along a row, spans shorter than a tile */
     }
     return kept;
@@ -119,11 +110,12 @@ static double tap_runs(const fc_part *part) {
     return (double)part->taps / (double)(whole_rows ? part->axis[2].kernel : 1);
 }
 
-/* The share of pairs of rows of which some tap counts for one alone: their tiles are added up span by span. */
+/* The share of pairs of rows of which some tap counts for one alone: their tiles are added up span by span, where rows
+ * have no two tiles that could go together instead. */
 static double mixed_pairs(const fc_part *part) {
     const fc_axis *axis = &part->axis[1];
     int64_t mixed = 0, last = -1;
-    if (!skip_of(part).axis[1] || axis->out < 2)
+    if (!skip_of(part).axis[1] || axis->out < 2 || part->axis[2].out > SEGMENT)
         return 0;
     for (int64_t k = 0; k < axis->kernel; k++) {
         int64_t edge[2];
@@ -183,8 +175,12 @@ static FC_COLD double seconds(const fc_part *part, const fc_machine *machine) {
     double lane_weights = (double)(chunk_channels(part) * part->taps * BLOCK_LANES) * sizeof(real);
     double clock = machine->vector_fma_rate[FC_PASTE(FC_ISA_, FC_ISA)] / 2;
     double rows_whole = 1 - mixed_pairs(part), columns_whole = 1 - mixed_columns(part);
-    tile_work work = {reduction * kept, tap_runs(part) * chunks * kept, chunks, 1 - rows_whole * columns_whole,
-                      SELECT_CYCLES + (columns_whole < 1 ? SPAN_CYCLES : 0), 0, tiles_square(part)};
+    double tap_count = tap_runs(part) * chunks * kept, spans = tap_count;
+    if (columns_whole == 1) /* the taps of a row of the kernel count for the same pixels */
+        spans = chunks * kept * (double)(part->axis[0].kernel * part->axis[1].kernel);
+    tile_work work = {reduction * kept, tap_count, chunks, 1 - rows_whole * columns_whole,
+                      SELECT_CYCLES * tap_count + (SPAN_CYCLES + (columns_whole < 1 ? PIECE_CYCLES : 0)) * spans, 0,
+                      tiles_square(part)};
     if (lane_weights > (double)machine->l1d_bytes / 2)
         work.weight_cycles = sizeof(vec) * clock / machine->l2_rate;
     double tile = rows * (double)pairs * row_cycles(columns, runs, BLOCK_VECS, &work);

@@ -100,7 +100,7 @@ static FC_COLD double seconds(const fc_part *part, const fc_machine *machine) {
     const fc_problem *p = &part->problem;
     double out_rows = (double)(part->axis[0].out * part->axis[1].out), cycles;
     if (channels_in_lanes(part)) {
-        cycles = (VL == 16 ? 1.12 : 1) * lane_cycles(part); /* as measured beside direct */
+        cycles = lane_cycles(part);
     } else {
         double vectors = out_rows * (double)row_vectors(part), out = (double)part->group_out_ch;
         double store = out * (p->out_channels_last ? 3.0 * VL : 3.0);
@@ -110,8 +110,9 @@ static FC_COLD double seconds(const fc_part *part, const fc_machine *machine) {
         prepare(&blocked, machine);
         int64_t chunk = blocked.block[CHUNK_ROWS], chunks = divide_up(part->axis[1].out, chunk);
         double in_rows = planes * (double)(rows_read(part, chunk) * chunks * part->group_in_ch);
+        in_rows *= fc_cost_inside(&part->axis[0]) * fc_cost_inside(&part->axis[1]);
         double row = part->axis[2].stride > 1 ? 46.0 : 17.1; /* both phases of a stride begin and end in lanes of their own */
-        double copy = in_rows * (dense ? row + (double)part->axis[2].in * 2.9 / VL : 16.0 + (double)part->axis[2].in * 2.3);
+        double copy = in_rows * (dense ? row + (double)part->axis[2].in * 2.9 / VL : 16.0 + (double)part->axis[2].in * (VL == 16 ? 2.3 : 1.9));
         double steps = (double)part->reduction * step_cycles(part) * vectors_computed(part, chunk);
         double window = window_cycles(part, machine);
         double rows = steps > window ? steps + 0.3 * window : window + 0.3 * steps; /* loads wait beside the sums */

@@ -36,15 +36,16 @@ static void prepare(fc_part *part, const fc_machine *machine) {
 }
 
 /* Cycles per vector of one product: its share of the transforms, and of making transformed weights. */
-#define INPUT_CYCLES (TAPS == 2 ? 10.0 : OUT_TILE == 2 ? 10.8 : 10.5)
+#define INPUT_CYCLES (TAPS == 2 ? 10.0 : OUT_TILE == 2 ? 9.4 : 10.5)
 #define OUTPUT_CYCLES (TAPS == 2 ? 6.5 : OUT_TILE == 2 ? 6.0 : 6.3)
+#define PRODUCT_CYCLES 4.5 /* at least, for each output channel: sums of a few steps wait for one another */
 #define REST_CYCLES 1.5 /* of a tile that fills no vector, whose sums lie along the rows */
 #define WEIGHT_CYCLES (TILE_VECS >= 3 ? 6.5 : 8.0) /* of 32 registers, or of 16 */
 /* Of a row of tiles that fills no vector: copies of its pixels, its padding, and a vector all the same; of finding
  * where its window rows lie for a slice; of storing a row of its outputs. Of VL pixels of VL channels turned around
  * into the stage, most of which L1 does not hold; of a pixel copied to it, and of one stored apart from the next. */
 #define ROW_CYCLES 77.0
-#define RESOLVE_CYCLES 420.0
+#define RESOLVE_CYCLES 200.0
 #define STORE_CYCLES 8.0
 #define SQUARE_CYCLES (0.52 * VL * VL)
 #define STAGE_CYCLES(step) ((step) == 2 || (step) == 4 ? 0.8 : 2.4)
@@ -122,7 +123,8 @@ static FC_COLD double seconds(const fc_part *part, const fc_machine *machine) {
     double groups = (double)part->problem.groups, steps = (double)s.steps, products = (double)s.products;
     double vectors = (double)(s.vectors + (s.rest > 0)), panels = (double)s.panels;
     double rows = (double)round_up(part->group_out_ch, 4);
-    double cycles = steps * (multiply_cycles(&s, rows) + input_cycles(part, &s)) + rows * output_cycles(part, &s);
+    double multiply = fmax(steps * multiply_cycles(&s, rows), PRODUCT_CYCLES * products * vectors * rows);
+    double cycles = multiply + steps * input_cycles(part, &s) + rows * output_cycles(part, &s);
     cycles += TASK_CYCLES * panels;
     cycles += products * vectors * rows * (double)divide_up(s.steps, s.chunk) * 1.14; /* chunks added up */
     double bytes = 0;
