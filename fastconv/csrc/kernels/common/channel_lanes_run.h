@@ -92,10 +92,11 @@ FC_INLINE double lane_cycles(const fc_part *part) {
         inside = 0;
     double border = 1 - inside, filled = (double)((LANE_PIXELS - 1) * part->axis[2].stride + fc_axis_reach(&part->axis[2]) + 1);
     double table = border * (double)shape.tap_rows * filled * 0.8 / (double)shape.blocks;
-    double pointers = shape.kind == LANES_ONE ? (double)part->taps * (0.3 + 0.2 * border) : (double)part->reduction * 0.05 * border;
+    double pointers = shape.kind == LANES_ONE ? (double)part->taps * (0.6 + 0.3 * border) : (double)part->reduction * 0.05 * border;
     if (taps > 7) /* what is set up for a row of taps serves more of them */
         step *= 0.91;
-    double store = part->problem.out_channels_last ? 1.6 : 2.4 * VL;
+    double masked = shape.kind == LANES_ONE && part->group_out_ch % VL ? 1.2 : 0;
+    double store = part->problem.out_channels_last ? 1.6 + masked : 2.4 * VL;
     return blocks * (LANE_PIXELS * ((double)part->reduction * step + pointers + store) + table + 34.0);
 }
 

@@ -9,7 +9,7 @@
 
 #include "kernel.h"
 #include "kernels/common/integers.h"
-#include "simd/vec.h"
+#include "kernels/common/transpose.h"
 
 /* exp by 2**n * p(r), |r| <= ln(2)/2: Cody and Waite's reduction, a Taylor-Horner polynomial of degree 6 (float) or
  * 13 (double); relative error below 2 units in the last place. Saturates instead of overflowing. */
@@ -182,6 +182,43 @@ FC_INLINE bool fc_planes_join(const fc_part *part, const fc_tensor *t) {
     return (part->axis[1].out == 1 || t->stride[3] == width) && (part->axis[0].out == 1 || t->stride[2] == plane);
 }
 
+/* Stores `count` pixels, out->stride[4] apart, of `rows` output channels, dense and at most VL: a square is turned around in
+ * registers, and bounds are applied there. */
+static __attribute__((unused, noinline)) void fc_store_turned(const fc_problem *p, const real *sums, int64_t sums_step,
+                                                              int64_t rows, int64_t count, const real *bias,
+                                                              const stor *residual, const int64_t *residual_stride,
+                                                              stor *out, int64_t out_step) {
+    fc_bounds bounds = fc_bounds_of(p);
+    vec low = v_set1(bounds.low), high = v_set1(bounds.high);
+    vec shift = bias == NULL ? v_set1((real)-0.0) : rows == VL ? v_load(bias) : v_loadn(bias, rows);
+    for (int64_t first = 0; first < count; first += VL) {
+        int64_t wide = count - first < VL ? count - first : VL;
+        vec square[VL], kept[VL];
+        FC_UNROLL_SQUARE for (int i = 0; i < VL; i++)
+            square[i] = i >= rows    ? v_zero()
+                        : wide == VL ? v_load(sums + i * sums_step + first)
+                                     : v_loadn(sums + i * sums_step + first, wide);
+        v_transpose(square);
+        FC_UNROLL_SQUARE for (int i = 0; i < VL; i++)
+            kept[i] = square[i];
+        stor *to = out + first * out_step;
+        if (residual != NULL || !bounds.only) {
+            const stor *add = residual == NULL ? NULL : residual + first * residual_stride[4];
+            for (int64_t i = 0; i < wide; i++)
+                fc_finish(p, (const real *)&kept[i], rows, bias, 1, add ? add + i * residual_stride[4] : NULL,
+                          residual_stride[1], to + i * out_step, 1);
+            continue;
+        }
+        for (int64_t i = 0; i < wide; i++) {
+            vec v = v_min(high, v_max(low, v_add(kept[i], shift)));
+            if (rows == VL)
+                v_stores(to + i * out_step, v);
+            else
+                v_storesn(to + i * out_step, v, rows);
+        }
+    }
+}
+
 /* Stores a tile with pixels along the lanes: sums[row * sums_step + lane] is output channel channel +
  * row, pixel first + lane. */
 static __attribute__((unused)) void fc_store_pixel_lanes(const fc_call *call, int64_t n, int64_t channel, int64_t rows,
@@ -204,16 +241,10 @@ static __attribute__((unused)) void fc_store_pixel_lanes(const fc_call *call, in
         const stor *add =
             residual->data ? (const stor *)residual->data + fc_tensor_offset(residual, n, channel, pixel) : NULL;
         if (channels_dense) {
-            real column[TILE_ROWS];
-            for (int64_t i = 0; i < run; i++)
-                for (int64_t row = 0; row < rows; row += TILE_ROWS) {
-                    int64_t some = rows - row < TILE_ROWS ? rows - row : TILE_ROWS;
-                    for (int64_t r = 0; r < some; r++)
-                        column[r] = sums[(row + r) * sums_step + lane + i];
-                    fc_finish(p, column, some, bias ? bias + channel + row : NULL, 1,
-                              add ? add + i * residual->stride[4] + row * residual->stride[1] : NULL,
-                              residual->stride[1], to + i * out->stride[4] + row, 1);
-                }
+            for (int64_t row = 0; row < rows; row += VL)
+                fc_store_turned(p, sums + row * sums_step + lane, sums_step, rows - row < VL ? rows - row : VL, run,
+                                bias ? bias + channel + row : NULL, add ? add + row * residual->stride[1] : NULL,
+                                residual->stride, to + row, out->stride[4]);
         } else {
             for (int64_t row = 0; row < rows; row++)
                 fc_finish(p, sums + row * sums_step + lane, run, bias ? bias + channel + row : NULL, 0,

@@ -80,7 +80,7 @@ FC_INLINE double fc_gemm_seconds(const fc_part *part, const fc_machine *machine,
     double store = in_registers ? 1.1 : last ? turned : 13.0;
     double cycles = (double)part->reduction * (step / 0.92 + 0.61 * column * (double)vectors) + tiles * 32 * chunks +
                     rows * (double)vectors * (store + 2 * (chunks - 1));
-    cycles = (double)p->groups * ((double)runs * cycles + 215); /* a group is a task of its own */
+    cycles = (double)p->groups * ((double)runs * cycles + 280); /* a group is a task of its own */
     return 2 * cycles / machine->vector_fma_rate[FC_PASTE(FC_ISA_, FC_ISA)] +
            fc_cost_traffic(part, machine) + fc_cost_passes(part, machine);
 }

@@ -50,7 +50,8 @@ static double planar_cycles(const fc_part *part, const fc_machine *machine) {
     int64_t plane_taps = height->kernel * width->kernel;
     double shared = plane_taps > 49 ? 0.92 : plane_taps > 9 || TILE_VECS < 3 ? 0.81 : 0.67;
     double step = share_of(part) == 2 ? 2.0 : share_of(part) ? shared : dense_taps(width) ? 1.0 : 1.27;
-    double narrow = 2.45 * (double)width->out / (double)larger(vectors, 1);
+    double apart = VL == 16 ? 1.75 : p->in_ch == 1 ? 3.2 : 2.45; /* a channel's outputs are stored one by one */
+    double narrow = apart * (double)width->out / (double)larger(vectors, 1);
     double store = p->out_channels_last && p->out_ch > 1 && !mixed ? narrow : 2.45;
     double wide = share_of(part) && vectors > 8 ? WIDE_CYCLES : 0;
     double groups = (double)(height_groups(part) - 1) * GROUP_CYCLES;

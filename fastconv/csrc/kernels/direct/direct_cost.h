@@ -11,12 +11,14 @@
  * row. */
 #define TASK_CYCLES 810.0
 #define TILE_CYCLES 14.0
-#define RUN_CYCLES 6.0
-#define SUM_CYCLES 0.5
+#define RUN_CYCLES 7.5
+#define SUM_CYCLES 0.12
 #define MIXED_CYCLES 150.0
 #define SELECT_CYCLES 10.0
 #define SPAN_CYCLES 89.0
 #define PIECE_CYCLES 40.0
+/* Of a run that counts for all but a pixel or two of a tile's rows. */
+#define FEW_CYCLES 40.0
 /* As long as a line takes that nothing asks for ahead, in bytes of a stream. */
 #define LINE_BYTES_MISSED 140.0
 
@@ -30,6 +32,7 @@ static bool tiles_square(const fc_part *part) {
 typedef struct tile_work {
     double steps, tap_runs, chunks, mixed;
     double span_cycles;   /* of such a tile's taps, besides */
+    double few_cycles;    /* of taps whose sums leave out a pixel or two in registers */
     double weight_cycles; /* least of a step's, for a vector of weights that L1 does not keep */
     bool square;
 } tile_work;
@@ -49,7 +52,7 @@ static double row_cycles(int64_t columns, int64_t runs, int64_t vecs, const tile
         double stream = (double)vecs * work->weight_cycles;
         most = most > stream ? most : stream;
         cycles += (double)count * (work->steps * most / 0.97 + work->chunks * TILE_CYCLES +
-                                   work->mixed * (work->chunks * MIXED_CYCLES + work->span_cycles) +
+                                   work->mixed * (work->chunks * MIXED_CYCLES + work->span_cycles) + work->few_cycles +
                                    work->tap_runs * (RUN_CYCLES + SUM_CYCLES * sums)) /
                   (double)runs;
     }
@@ -62,6 +65,18 @@ static int64_t block_count(const fc_part *part, const int64_t *block) {
            divide_up(round_up(part->group_out_ch, VL), block[LANES]);
 }
 
+/* The share of a window's positions that lie inside x, where it has more: zeros take a fifth of a value's time. */
+static double positions_inside(const fc_part *part) {
+    padding_skip skip = skip_of(part);
+    double share = 1;
+    for (int i = 0; i < FC_MAX_SPATIAL; i++) {
+        const fc_axis *axis = &part->axis[i];
+        double extent = (double)((axis->out - 1) * axis->stride + (axis->kernel - 1) * axis->dilation + 1);
+        share *= skip.axis[i] || (double)axis->in >= extent ? 1 : (double)axis->in / extent;
+    }
+    return 0.2 + 0.8 * share;
+}
+
 /* Cycles to load every window once: a block of output channels past the first loads them again. */
 static double window_cycles(const fc_part *part, const fc_machine *machine) {
     fc_part blocked = *part;
@@ -70,11 +85,12 @@ static double window_cycles(const fc_part *part, const fc_machine *machine) {
     int64_t tasks = block_count(part, block);
     double positions = (double)window_elements(&blocked, block[ROWS], block[COLUMNS]) /
                        (double)pixel_pitch(block[CHANNELS]);
+    positions *= positions_inside(part);
     double channels = (double)part->group_in_ch, vectors = channels / VL;
     double chunks = (double)divide_up(part->group_in_ch, block[CHANNELS]);
     bool single = !part->problem.x_channels_last && part->group_in_ch == 1; /* dense too */
     bool whole_rows = channels < 16 && (part->problem.groups == 1 || single);
-    double dense = whole_rows ? channels / 10 : chunks * 5 + vectors * 4.45; /* one run, or a few vectors a pixel */
+    double dense = whole_rows ? channels / 10 : chunks * 3 + vectors * 4.45; /* one run, or a few vectors a pixel */
     if (whole_rows && part->axis[2].stride > 1)
         dense += 3;
     double turned = channels <= 4 ? channels * 2 : 9.3 * (vectors < 1 ? 1 : vectors); /* squares, or one by one */
@@ -128,29 +144,36 @@ static double mixed_pairs(const fc_part *part) {
     return share < 1 ? share : 1;
 }
 
-/* The share of columns in pieces of rows (cut_rows) that have some, but not nearly all, of a tap's outputs; as the first
- * MOST_TAPS say. */
-static double mixed_columns(const fc_part *part) {
+/* Shares of the columns that lie in pieces of rows (cut_rows) of which some tap counts for a part, and of which a tap
+ * counts for all but one or two; as the first MOST_TAPS say. */
+typedef struct column_shares {
+    double mixed, few;
+} column_shares;
+
+static column_shares column_shares_of(const fc_part *part) {
     enum { MOST_TAPS = 64 };
     const fc_axis *axis = &part->axis[2];
     tap_run run[MOST_TAPS];
     chunk_taps chunk = {.run = run, .count = smaller(axis->kernel, MOST_TAPS)};
-    int64_t mixed = 0;
+    column_shares shares = {0, 0};
     if (!skip_of(part).axis[2])
-        return 0;
+        return shares;
     for (int64_t k = 0; k < chunk.count; k++)
         outputs_inside(axis, 0, axis->out, k, &run[k].column_begin, &run[k].column_end);
     cut_rows(&chunk, axis->out);
     for (int64_t piece = 0; piece < chunk.cuts; piece++) {
-        int64_t begin = chunk.cut[piece], end = chunk.cut[piece + 1];
+        int64_t begin = chunk.cut[piece], end = chunk.cut[piece + 1], few = 0;
+        double columns = (double)(end - begin) / (double)axis->out;
         bool parts = false;
         for (int64_t k = 0; k < chunk.count; k++) {
             int64_t left_out = larger(run[k].column_begin - begin, 0) + larger(end - run[k].column_end, 0);
             parts |= left_out > 2 && left_out < end - begin;
+            few += left_out > 0 && left_out <= 2 && left_out < end - begin;
         }
-        mixed += parts ? end - begin : 0;
+        shares.mixed += parts ? columns : 0;
+        shares.few += columns * (double)few / (double)chunk.count;
     }
-    return (double)mixed / (double)axis->out;
+    return shares;
 }
 
 /* x and out, and the lines that groups of channels which end no vector leave to their stores to find: groups come to a
@@ -174,13 +197,15 @@ static FC_COLD double seconds(const fc_part *part, const fc_machine *machine) {
     double chunks = (double)divide_up(part->group_in_ch, chunk_channels(part)), kept = products_kept(part);
     double lane_weights = (double)(chunk_channels(part) * part->taps * BLOCK_LANES) * sizeof(real);
     double clock = machine->vector_fma_rate[FC_PASTE(FC_ISA_, FC_ISA)] / 2;
-    double rows_whole = 1 - mixed_pairs(part), columns_whole = 1 - mixed_columns(part);
+    double rows_whole = 1 - mixed_pairs(part);
+    column_shares columns_of = column_shares_of(part);
+    double columns_whole = 1 - columns_of.mixed;
     double tap_count = tap_runs(part) * chunks * kept, spans = tap_count;
     if (columns_whole == 1) /* the taps of a row of the kernel count for the same pixels */
         spans = chunks * kept * (double)(part->axis[0].kernel * part->axis[1].kernel);
     tile_work work = {reduction * kept, tap_count, chunks, 1 - rows_whole * columns_whole,
-                      SELECT_CYCLES * tap_count + (SPAN_CYCLES + (columns_whole < 1 ? PIECE_CYCLES : 0)) * spans, 0,
-                      tiles_square(part)};
+                      SELECT_CYCLES * tap_count + (SPAN_CYCLES + (columns_whole < 1 ? PIECE_CYCLES : 0)) * spans,
+                      FEW_CYCLES * tap_count * columns_of.few, 0, tiles_square(part)};
     if (lane_weights > (double)machine->l1d_bytes / 2)
         work.weight_cycles = sizeof(vec) * clock / machine->l2_rate;
     double tile = rows * (double)pairs * row_cycles(columns, runs, BLOCK_VECS, &work);
@@ -190,7 +215,7 @@ static FC_COLD double seconds(const fc_part *part, const fc_machine *machine) {
      * long in either layout. */
     bool by_channel = part->problem.out_channels_last && part->problem.out_ch > 1;
     double turn = by_channel ? 0 : 41 * rows * (double)(pairs + vectors % BLOCK_VECS);
-    double store = pixels * (double)vectors * (3.0 * chunks + (by_channel ? 0 : 8.3));
+    double store = pixels * (double)vectors * ((VL == 16 ? 2.7 : 2.2) * chunks + (by_channel ? 0 : 6.3));
     /* Parts of vectors of channels go out one by one, or through masks; what they begin lies across lines. */
     bool ragged = by_channel && part->group_out_ch % VL != 0;
     store += ragged ? (FC_IS_NARROW ? 4.55 : 2.0 * (double)vectors - 0.5) * pixels : 0;

@@ -164,7 +164,7 @@ static bool is_padded(const fc_part *part) {
 }
 
 /* Cycles of a value of channels-last rows, from L2, or beyond it and a page of its own. */
-#define AGAIN_CYCLES 3.1
+#define AGAIN_CYCLES 2.6
 #define AFAR_CYCLES 18.0
 
 /* Besides their bytes, for lines beyond L2 that are a stride apart, which no prefetcher foresees. */
@@ -192,6 +192,7 @@ static FC_COLD double near_seconds(const fc_part *part, const fc_machine *machin
     fc_part blocked = *part;
     prepare(&blocked, machine);
     int64_t rows = part->axis[0].out * part->axis[1].out, width = part->axis[2].out;
+    double inside = fc_cost_inside(&part->axis[0]) * fc_cost_inside(&part->axis[1]); /* the other rows are zeros */
     if (blocked.block[SHIFTED_ROWS]) {
         shifted s = shifted_of(&blocked, blocked.block[SHIFTED_ROWS], blocked.block[SHIFTED_COLUMNS]);
         /* Vectors of x copied, for each of the block's outputs, channels and taps. */
@@ -203,6 +204,7 @@ static FC_COLD double near_seconds(const fc_part *part, const fc_machine *machin
             copied *= VL * (shifted_lines_stay(part, machine, &s, blocked.block[SHIFTED_COLUMNS]) ? AGAIN_CYCLES : AFAR_CYCLES);
         else
             copied *= part->axis[2].stride > 1 || last ? 10.0 : 6.5;
+        copied *= inside;
         return unpacked * fc_gemm_seconds(part, machine, rows, width, copied + calls / (double)(vectors * part->taps)) +
                lines_seconds(&blocked, machine, &s);
     }
@@ -218,7 +220,7 @@ static FC_COLD double near_seconds(const fc_part *part, const fc_machine *machin
     /* Where a run lies is found once for the channels of a chunk. */
     double channels = (double)smaller(part->group_in_ch, larger(FC_GEMM_CHUNK_MOST / larger(part->taps, 1), 1));
     double setup = vectors > 0 ? (run + (strided ? 40.0 : 20.0) / channels + padded) * runs / vectors : 0;
-    double vector = dense ? 6.3 : reads_lines_again(part) ? 2.0 * VL : 1.2 * VL;
+    double vector = dense ? 6.3 : inside * (reads_lines_again(part) ? 2.0 : 1.2) * VL;
     return unpacked * fc_gemm_seconds(part, machine, 1, part->out_pixels, setup + vector);
 }
 

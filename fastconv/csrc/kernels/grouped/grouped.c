@@ -112,7 +112,7 @@ static FC_COLD double seconds(const fc_part *part, const fc_machine *machine) {
         double in_rows = planes * (double)(rows_read(part, chunk) * chunks * part->group_in_ch);
         in_rows *= fc_cost_inside(&part->axis[0]) * fc_cost_inside(&part->axis[1]);
         double row = part->axis[2].stride > 1 ? 46.0 : 17.1; /* both phases of a stride begin and end in lanes of their own */
-        double copy = in_rows * (dense ? row + (double)part->axis[2].in * 2.9 / VL : 16.0 + (double)part->axis[2].in * (VL == 16 ? 2.3 : 1.9));
+        double copy = in_rows * (row + (double)part->axis[2].in * (dense ? 2.9 / VL : VL == 16 ? 2.3 : 1.9));
         double steps = (double)part->reduction * step_cycles(part) * vectors_computed(part, chunk);
         double window = window_cycles(part, machine);
         double rows = steps > window ? steps + 0.3 * window : window + 0.3 * steps; /* loads wait beside the sums */
