@@ -64,11 +64,17 @@ static bool shifted_fits(const fc_part *part, const fc_machine *machine, int64_t
     return rows == 1 || !reads_lines_again(part) || shifted_lines_stay(part, machine, &s, columns);
 }
 
+/* Whether lanes past the ends of rows, which every output channel multiplies, cost less than packing columns. */
+static bool shifted_pays(const fc_part *part) {
+    int64_t width = part->axis[2].out, past = round_up(width, VL) - width;
+    return past * 10 <= width || past * part->group_out_ch <= (VL >= 16 ? 24 : 16) * width;
+}
+
 /* Fills the two fields of block: as many rows as the panels of a task, and L2, have room for. */
 static void shifted_prepare(fc_part *part, const fc_machine *machine) {
     const fc_axis *width = &part->axis[2];
     part->block[SHIFTED_ROWS] = 0;
-    if (part->taps <= 1 || width->stride > 2 || width->out == 0 || round_up(width->out, VL) * 10 > width->out * 11)
+    if (part->taps <= 1 || width->stride > 2 || width->out == 0 || !shifted_pays(part))
         return;
     int64_t most = part->block[FC_GEMM_PANELS], panels = divide_up(width->out, FC_PANEL_LANES);
     int64_t columns = panels > most ? divide_up(panels, divide_up(panels, most)) * FC_PANEL_LANES : width->out;
