@@ -112,25 +112,6 @@ static tile_magnitude split_line(const fc_call *call, int64_t n, int64_t group, 
     return seen;
 }
 
-/* One padded row of `channels` channels from x, channels dense, into rows `pitch` apart with phases as fc_copy_rows. */
-static void split_transpose_row(const fc_axis *width, const fc_row_shape *shape, const real *row, int64_t step,
-                                int64_t channels, int64_t first, int64_t columns, real *to) {
-    for (int64_t phase = 0; phase < shape->phases; phase++, to += shape->phase_pitch) {
-        fc_run_source run = fc_phase_run(width, phase, first, columns);
-        for (int64_t c = 0; c < channels && (run.begin > 0 || run.end < run.count); c++) {
-            real *lanes = to + c * shape->row_pitch;
-            split_zero(lanes, run.count);
-            if (width->pad_mode != FC_PAD_ZEROS) {
-                fc_load_lanes(width, &run, row + c, step, 0, run.begin, lanes);
-                fc_load_lanes(width, &run, row + c, step, run.end, run.count, lanes);
-            }
-        }
-        if (run.begin < run.end)
-            fc_transpose_x(row + (run.q + run.begin * width->stride - width->pad_before) * step, width->stride * step,
-                           run.end - run.begin, channels, to + run.begin, shape->row_pitch);
-    }
-}
-
 /* Split rows of one part are this far apart: a split may write a vector past its end. */
 FC_INLINE int64_t split_pitch(const fc_row_shape *shape) { return shape->row_pitch + VL; }
 
@@ -157,7 +138,7 @@ static void split_even_row(const fc_axis *width, const real *row, int64_t first,
 static void split_copy_rows(const fc_axis *width, const fc_row_shape *shape, const fc_tensor *x, const real *row,
                             int64_t channels, const split_block *block, real *plain) {
     if (x->stride[1] == 1 && x->stride[4] != 1) {
-        split_transpose_row(width, shape, row, x->stride[4], channels, block->column, block->columns, plain);
+        fc_turn_row(width, shape, row, x->stride[4], channels, block->column, block->columns, plain, shape->row_pitch);
         return;
     }
     if (width->stride == 2 && shape->phases == 1 && x->stride[4] == 1) {

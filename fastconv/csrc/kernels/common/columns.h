@@ -55,14 +55,10 @@ FC_INLINE void fc_fill_zeros(real *to, int64_t count) {
         v_storen(to + i, v_zero(), count - i);
 }
 
-FC_INLINE void fc_load_run(const fc_axis *width, const fc_run_source *run, const stor *channel,
-                           int64_t width_stride, real *to) {
-    if (!run->row_inside) {
-        fc_fill_zeros(to, run->count);
-        return;
-    }
-    const stor *row = channel + run->offset;
-    bool zeros = width->pad_mode == FC_PAD_ZEROS;
+/* The lanes of a run outside of x; `row` points at x's row, or is NULL where that is padding. */
+FC_INLINE void fc_load_sides(const fc_axis *width, const fc_run_source *run, const stor *row, int64_t width_stride,
+                             real *to) {
+    bool zeros = row == NULL || width->pad_mode == FC_PAD_ZEROS;
     for (int64_t side = 0; side < 2; side++) {
         int64_t i = side ? run->end : 0, stop = side ? run->count : run->begin;
         if (zeros)
@@ -72,10 +68,50 @@ FC_INLINE void fc_load_run(const fc_axis *width, const fc_run_source *run, const
             to[i] = source < 0 ? 0 : s_load(row + source * width_stride);
         }
     }
+}
+
+/* The first value of a run inside x, from its row's start. */
+FC_INLINE int64_t fc_run_begin(const fc_axis *width, const fc_run_source *run, int64_t width_stride) {
+    return (run->q + run->begin * width->stride - width->pad_before) * width_stride;
+}
+
+FC_INLINE void fc_load_run(const fc_axis *width, const fc_run_source *run, const stor *channel,
+                           int64_t width_stride, real *to) {
+    if (!run->row_inside) {
+        fc_fill_zeros(to, run->count);
+        return;
+    }
+    const stor *row = channel + run->offset;
+    fc_load_sides(width, run, row, width_stride, to);
     if (run->begin < run->end)
-        fc_copy_run(to + run->begin,
-                    row + (run->q + run->begin * width->stride - width->pad_before) * width_stride,
-                    width->stride * width_stride, run->end - run->begin);
+        fc_copy_run(to + run->begin, row + fc_run_begin(width, run, width_stride), width->stride * width_stride,
+                    run->end - run->begin);
+}
+
+/* Whether the runs of several channels, dense in x and `step` from pixel to pixel, are worth turning around together: they
+ * are neither so few nor so close that vectors draw them from its lines as well. */
+FC_INLINE bool fc_channels_turn(const fc_axis *width, int64_t step, int64_t channels) {
+    step *= width->stride;
+    return step != 1 && (FC_IS_NARROW || (step != 2 && step != 4)) && channels >= 4;
+}
+
+FC_INLINE bool fc_runs_turn(const fc_axis *width, const fc_tensor *x, int64_t channels) {
+    return x->stride[1] == 1 && fc_channels_turn(width, x->stride[4], channels);
+}
+
+/* The runs of `channels` channels, dense in x, `to_step` apart: lines of x are read once for all of them. Nothing is
+ * written past the runs. */
+static __attribute__((unused)) void fc_turn_runs(const fc_axis *width, const fc_run_source *run, const stor *channel,
+                                                 int64_t channels, int64_t width_stride, real *to, int64_t to_step) {
+    fc_run_source inside = *run;
+    if (!run->row_inside)
+        inside.begin = inside.end = inside.count;
+    const stor *row = run->row_inside ? channel + run->offset : NULL;
+    for (int64_t c = 0; c < channels && (inside.begin > 0 || inside.end < inside.count); c++)
+        fc_load_sides(width, &inside, row == NULL ? NULL : row + c, width_stride, to + c * to_step);
+    if (inside.begin < inside.end)
+        fc_transpose_x(row + fc_run_begin(width, &inside, width_stride), width->stride * width_stride,
+                       inside.end - inside.begin, channels, to + inside.begin, to_step);
 }
 
 /* Where tap (kd, kh, kw) of the run of `count` pixels from `pixel` reads. */
@@ -118,6 +154,12 @@ static __attribute__((unused)) void fc_load_columns(const fc_call *call, int64_t
             if (k < k_end) {
                 fc_run_source run = fc_run_of(part, x, pixel, lane, run_count, kd, kh, kw);
                 const stor *channel = image + c * x->stride[1];
+                int64_t channels = divide_up(k_end - k, taps);
+                if (fc_runs_turn(&part->axis[2], x, channels)) {
+                    fc_turn_runs(&part->axis[2], &run, channel, channels, x->stride[4],
+                                 panel + (k - k_begin) * pitch + lane, taps * pitch);
+                    k = k_end;
+                }
                 for (; k < k_end; k += taps, channel += x->stride[1])
                     fc_load_run(&part->axis[2], &run, channel, x->stride[4], panel + (k - k_begin) * pitch + lane);
             }

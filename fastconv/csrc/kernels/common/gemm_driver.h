@@ -76,7 +76,7 @@ FC_INLINE double fc_gemm_seconds(const fc_part *part, const fc_machine *machine,
     bool last = p->out_channels_last && p->out_ch > 1; /* one channel lies alike in both layouts */
     bool in_registers = !last && part->out_step[2] == 1 && fc_bounds_of(p).only;
     /* A tile of few channels takes as long to turn around as one of many. */
-    double turned = 1.1 * VL + 25.0 * VL * (double)divide_up(part->group_out_ch, GEMM_ROWS) / rows;
+    double turned = 7.0 * VL * (double)divide_up(part->group_out_ch, GEMM_ROWS) / rows;
     double store = in_registers ? 1.1 : last ? turned : 13.0;
     double cycles = (double)part->reduction * (step / 0.92 + 0.61 * column * (double)vectors) + tiles * 32 * chunks +
                     rows * (double)vectors * (store + 2 * (chunks - 1));

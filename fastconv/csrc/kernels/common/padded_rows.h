@@ -146,4 +146,16 @@ static __attribute__((unused)) void fc_copy_rows(const fc_axis *width, const fc_
     }
 }
 
+/* One row of `channels` channels, dense in x, `step` from pixel to pixel, into rows `to_step` apart, with phases as
+ * fc_copy_rows; zeros where `row` is NULL. */
+static __attribute__((unused)) void fc_turn_row(const fc_axis *width, const fc_row_shape *shape, const stor *row,
+                                                int64_t step, int64_t channels, int64_t first, int64_t columns,
+                                                real *to, int64_t to_step) {
+    for (int64_t phase = 0; phase < shape->phases; phase++, to += shape->phase_pitch) {
+        fc_run_source run = fc_phase_run(width, phase, first, columns);
+        run.row_inside = row != NULL;
+        fc_turn_runs(width, &run, row, channels, step, to, to_step);
+    }
+}
+
 #endif

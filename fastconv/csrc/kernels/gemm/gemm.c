@@ -163,18 +163,8 @@ static bool is_padded(const fc_part *part) {
     return padded;
 }
 
-/* Cycles of a value of channels-last rows, from L2, or beyond it and a page of its own. */
-#define AGAIN_CYCLES 2.6
-#define AFAR_CYCLES 18.0
-
-/* Besides their bytes, for lines beyond L2 that are a stride apart, which no prefetcher foresees. */
-static double lines_seconds(const fc_part *part, const fc_machine *machine, const shifted *s) {
-    if (!reads_lines_again(part))
-        return 0;
-    double again = (double)s->rows / (double)(part->block[SHIFTED_ROWS] * part->axis[1].stride);
-    double bytes = again * (double)(part->in_pixels * part->problem.in_ch) * (double)sizeof(stor);
-    return 1.5 * bytes * fc_cost_beyond_l2(part, machine) / machine->l3_rate;
-}
+/* Cycles of a vector of rows that squares of pixels and channels turn around, per output pixel's row or tap. */
+#define TURNED_CYCLES (VL == 16 ? 9.0 : 6.0)
 
 /* But for weights that come from afar. */
 static FC_COLD double near_seconds(const fc_part *part, const fc_machine *machine) {
@@ -193,6 +183,7 @@ static FC_COLD double near_seconds(const fc_part *part, const fc_machine *machin
     prepare(&blocked, machine);
     int64_t rows = part->axis[0].out * part->axis[1].out, width = part->axis[2].out;
     double inside = fc_cost_inside(&part->axis[0]) * fc_cost_inside(&part->axis[1]); /* the other rows are zeros */
+    bool turns = part->problem.x_channels_last && fc_channels_turn(&part->axis[2], part->problem.in_ch, part->group_in_ch);
     if (blocked.block[SHIFTED_ROWS]) {
         shifted s = shifted_of(&blocked, blocked.block[SHIFTED_ROWS], blocked.block[SHIFTED_COLUMNS]);
         /* Vectors of x copied, for each of the block's outputs, channels and taps. */
@@ -200,13 +191,8 @@ static FC_COLD double near_seconds(const fc_part *part, const fc_machine *machin
         double copied = (double)(s.channel_pitch / VL) / (double)(vectors * part->taps);
         /* Sixteen rows are copied at once; where channels have one, each of them is set up for a row of its own. */
         double calls = (double)part->axis[0].kernel * ((double)s.rows * ROW_CYCLES + (double)divide_up(s.rows, 16) * COPY_CYCLES);
-        if (reads_lines_again(part))
-            copied *= VL * (shifted_lines_stay(part, machine, &s, blocked.block[SHIFTED_COLUMNS]) ? AGAIN_CYCLES : AFAR_CYCLES);
-        else
-            copied *= part->axis[2].stride > 1 || last ? 10.0 : 6.5;
-        copied *= inside;
-        return unpacked * fc_gemm_seconds(part, machine, rows, width, copied + calls / (double)(vectors * part->taps)) +
-               lines_seconds(&blocked, machine, &s);
+        copied *= inside * (turns ? TURNED_CYCLES : part->axis[2].stride > 1 || last ? 10.0 : 6.5);
+        return unpacked * fc_gemm_seconds(part, machine, rows, width, copied + calls / (double)(vectors * part->taps));
     }
     bool dense = !last && part->axis[2].stride == 1;
     /* Each output row of a panel is a run of its own, and its setup outweighs its few vectors. */
@@ -219,8 +205,9 @@ static FC_COLD double near_seconds(const fc_part *part, const fc_machine *machin
     double run = strided ? 42.0 : part->axis[2].out % 4 ? 32.0 : 20.0;
     /* Where a run lies is found once for the channels of a chunk. */
     double channels = (double)smaller(part->group_in_ch, larger(FC_GEMM_CHUNK_MOST / larger(part->taps, 1), 1));
-    double setup = vectors > 0 ? (run + (strided ? 40.0 : 20.0) / channels + padded) * runs / vectors : 0;
-    double vector = dense ? 6.3 : inside * (reads_lines_again(part) ? 2.0 : 1.2) * VL;
+    double together = turns ? (channels < VL ? channels : VL) : 1;
+    double setup = vectors > 0 ? (run / together + (strided ? 40.0 : 20.0) / channels + padded) * runs / vectors : 0;
+    double vector = dense ? 6.3 : inside * (turns ? TURNED_CYCLES : 1.2 * VL);
     return unpacked * fc_gemm_seconds(part, machine, 1, part->out_pixels, setup + vector);
 }
 

@@ -23,45 +23,31 @@ typedef struct shifted {
     int64_t count;                       /* reals of all slots */
 } shifted;
 
+/* Channels whose copies a chunk of the reduction reads, whose first and last it may share with others. */
+FC_INLINE int64_t shifted_channels_read(const fc_part *part) {
+    return smaller(part->block[FC_GEMM_CHUNK] / part->taps + 3, part->group_in_ch);
+}
+
 /* A chunk of the reduction may begin and end within a channel's taps, and with more taps than steps many chunks read the
  * same one: what an earlier chunk copied stays in its slot. One slot more than a chunk reads, because a copy may write a
- * few lanes of the next slot. */
+ * few lanes of the next slot. Channels-last rows are turned around for a vector of channels at a time, ahead of chunks of
+ * fewer. */
 FC_INLINE shifted shifted_of(const fc_part *part, int64_t rows, int64_t columns) {
     const fc_axis *height = &part->axis[1];
     shifted s = {.shape = fc_row_shape_of(&part->axis[2], columns)};
     s.rows = (rows - 1) * height->stride + fc_axis_reach(height) + 1;
     s.plane_pitch = s.rows * s.shape.row_pitch;
     s.channel_pitch = part->axis[0].kernel * s.plane_pitch;
-    s.slots = smaller(part->block[FC_GEMM_CHUNK] / part->taps + 3, part->group_in_ch);
+    s.slots = shifted_channels_read(part);
+    if (part->problem.x_channels_last)
+        s.slots = smaller(s.slots + VL, part->group_in_ch);
     s.count = s.slots * s.channel_pitch + ROW_SLACK;
     return s;
 }
 
-/* Whether what a row of x gives lies so close that vectors draw it together. */
-static bool steps_closely(const fc_part *part) {
-    int64_t step = part->axis[2].stride * (part->problem.x_channels_last ? part->problem.in_ch : 1);
-    return !FC_IS_NARROW && (step == 2 || step == 4);
-}
-
-/* Whether each channel's copy of channels-last rows reads a line for every value, the same lines again and again. */
-static bool reads_lines_again(const fc_part *part) {
-    return part->problem.x_channels_last && part->problem.in_ch > 1 && !steps_closely(part);
-}
-
-/* Whether L2 holds those lines of a block from one channel to the next. Pixels a power of two of lines apart share few of
- * its sets, which pages fill unevenly. */
-static bool shifted_lines_stay(const fc_part *part, const fc_machine *machine, const shifted *s, int64_t columns) {
-    int64_t bytes = part->problem.in_ch * (int64_t)sizeof(stor), lines = bytes % 64 == 0 ? bytes / 64 : 1;
-    int64_t read = (columns - 1) * part->axis[2].stride + fc_axis_reach(&part->axis[2]) + 1;
-    return part->axis[0].kernel * s->rows * read <= (int64_t)machine->l2_bytes / 2 / 64 / (lines & -lines);
-}
-
-/* Whether a block of `rows` output rows has its copies, and what they read, in L2. */
+/* Whether a block of `rows` output rows has its copies in L2. */
 static bool shifted_fits(const fc_part *part, const fc_machine *machine, int64_t rows, int64_t columns) {
-    shifted s = shifted_of(part, rows, columns);
-    if (s.count > (int64_t)(machine->l2_bytes / sizeof(real)) / 2)
-        return false;
-    return rows == 1 || !reads_lines_again(part) || shifted_lines_stay(part, machine, &s, columns);
+    return shifted_of(part, rows, columns).count <= (int64_t)(machine->l2_bytes / sizeof(real)) / 2;
 }
 
 /* Whether lanes past the ends of rows, which every output channel multiplies, cost less than packing columns. */
@@ -84,7 +70,7 @@ static void shifted_prepare(fc_part *part, const fc_machine *machine) {
         rows--;
     if (!shifted_fits(part, machine, rows, columns))
         return;
-    int64_t count = shifted_of(part, rows, columns).count;
+    int64_t count = shifted_channels_read(part) * shifted_of(part, rows, columns).channel_pitch;
     part->block[SHIFTED_ROWS] = rows;
     part->block[SHIFTED_COLUMNS] = columns;
     part->block[FC_GEMM_PANELS] = panels * rows;
@@ -140,20 +126,26 @@ static void shifted_copy(const fc_gemm_block *block, const shifted *s, fc_pixel 
     int64_t row_end = (height->out - 1 - first.h) * height->stride + fc_axis_reach(height) + 1;
     enum { AT_ONCE = 16 };
     const stor *sources[AT_ONCE];
+    bool turns = fc_runs_turn(&part->axis[2], x, end - begin);
     /* In the order the rows lie, since a copy may write a few lanes of the next one. */
-    for (int64_t c = begin; c < end; c++) {
+    for (int64_t c = begin, together; c < end; c += together) {
         real *to = room + c % s->slots * s->channel_pitch;
+        together = turns ? smaller(end - c, s->slots - c % s->slots) : 1;
         for (int64_t kd = 0; kd < depth->kernel; kd++) {
             int64_t d = fc_axis_source(depth, first.d * depth->stride + kd * depth->dilation);
             for (int64_t row = 0; row < s->rows; row += AT_ONCE) {
                 int64_t count = smaller(smaller(s->rows, row_end) - row, AT_ONCE);
+                real *rows = to + kd * s->plane_pitch + row * s->shape.row_pitch;
                 for (int64_t i = 0; i < count; i++) {
                     int64_t h = fc_axis_source(height, first.h * height->stride + row + i);
                     sources[i] = d < 0 || h < 0 ? NULL
                                                 : image + c * x->stride[1] + d * x->stride[2] + h * x->stride[3];
                 }
-                fc_copy_rows(&part->axis[2], &s->shape, sources, count, x->stride[4], first.w, columns,
-                             to + kd * s->plane_pitch + row * s->shape.row_pitch);
+                for (int64_t i = 0; turns && i < count; i++)
+                    fc_turn_row(&part->axis[2], &s->shape, sources[i], x->stride[4], together, first.w, columns,
+                                rows + i * s->shape.row_pitch, s->channel_pitch);
+                if (!turns)
+                    fc_copy_rows(&part->axis[2], &s->shape, sources, count, x->stride[4], first.w, columns, rows);
             }
         }
     }
@@ -190,8 +182,12 @@ static void shifted_place(fc_gemm_block *block, const fc_sweep *sweep, real *roo
     fc_pixel first = fc_pixel_at(part, block->panel[0].first);
     shifted s = shifted_of(part, block->call->grid[0], part->block[SHIFTED_COLUMNS]);
     int64_t taps = part->taps, begin = sweep->k / taps, end = divide_up(sweep->k + sweep->depth, taps);
-    shifted_copy(block, &s, first, larger(begin, block->copied), end, room);
-    block->copied = end;
+    begin = larger(begin, block->copied);
+    if (begin < end && fc_runs_turn(&part->axis[2], &block->call->tensors.x, part->group_in_ch))
+        end = larger(end, smaller(begin + (s.slots < part->group_in_ch ? s.slots - shifted_channels_read(part) : VL),
+                                  part->group_in_ch));
+    shifted_copy(block, &s, first, begin, end, room);
+    block->copied = larger(block->copied, end);
     shifted_offsets(part, &s, sweep->k, sweep->depth, offset);
     for (int64_t p = 0; p < block->panels; p++) {
         fc_pixel pixel = fc_pixel_at(part, block->panel[p].first);

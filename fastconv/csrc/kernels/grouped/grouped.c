@@ -112,7 +112,9 @@ static FC_COLD double seconds(const fc_part *part, const fc_machine *machine) {
         double in_rows = planes * (double)(rows_read(part, chunk) * chunks * part->group_in_ch);
         in_rows *= fc_cost_inside(&part->axis[0]) * fc_cost_inside(&part->axis[1]);
         double row = part->axis[2].stride > 1 ? 46.0 : 17.1; /* both phases of a stride begin and end in lanes of their own */
-        double copy = in_rows * (row + (double)part->axis[2].in * (dense ? 2.9 / VL : VL == 16 ? 2.3 : 1.9));
+        bool turns = p->x_channels_last && fc_channels_turn(&part->axis[2], part->problem.in_ch, part->group_in_ch);
+        double value = dense ? 2.9 / VL : turns ? (VL == 16 ? 0.9 : 1.6) : VL == 16 ? 2.3 : 1.9;
+        double copy = in_rows * (row + (double)part->axis[2].in * value);
         double steps = (double)part->reduction * step_cycles(part) * vectors_computed(part, chunk);
         double window = window_cycles(part, machine);
         double rows = steps > window ? steps + 0.3 * window : window + 0.3 * steps; /* loads wait beside the sums */
@@ -234,20 +236,24 @@ typedef struct chunk {
 static void copy_window(const fc_call *call, const planar_scratch *scratch, const chunk *at) {
     const fc_part *part = call->part;
     const fc_tensor *x = &call->tensors.x;
-    const fc_axis *depth = &part->axis[0], *height = &part->axis[1];
-    int64_t count = rows_read(part, at->rows);
+    const fc_axis *depth = &part->axis[0], *height = &part->axis[1], *width = &part->axis[2];
+    int64_t count = rows_read(part, at->rows), plane_pitch = count * scratch->shape.row_pitch;
+    bool turns = fc_runs_turn(width, x, part->group_in_ch);
     real *to = scratch->rows;
-    for (int64_t c = 0; c < part->group_in_ch; c++) {
+    for (int64_t c = 0; c < part->group_in_ch; c += turns ? part->group_in_ch : 1) {
         const stor *channel = (const stor *)x->data + at->n * x->stride[0] +
                               (at->group * part->group_in_ch + c) * x->stride[1];
-        for (int64_t kd = 0; kd < depth->kernel; kd++, to += count * scratch->shape.row_pitch) {
+        for (int64_t kd = 0; kd < depth->kernel; kd++, to += plane_pitch) {
             int64_t d = fc_axis_source(depth, at->d * depth->stride + kd * depth->dilation);
             for (int64_t i = 0; i < count; i++) {
                 int64_t h = fc_axis_source(height, at->h * height->stride + i);
                 scratch->sources[i] = d < 0 || h < 0 ? NULL : channel + d * x->stride[2] + h * x->stride[3];
             }
-            fc_copy_rows(&part->axis[2], &scratch->shape, scratch->sources, count, x->stride[4], 0,
-                         part->axis[2].out, to);
+            for (int64_t i = 0; turns && i < count; i++)
+                fc_turn_row(width, &scratch->shape, scratch->sources[i], x->stride[4], part->group_in_ch, 0, width->out,
+                            to + i * scratch->shape.row_pitch, depth->kernel * plane_pitch);
+            if (!turns)
+                fc_copy_rows(width, &scratch->shape, scratch->sources, count, x->stride[4], 0, width->out, to);
         }
     }
 }
