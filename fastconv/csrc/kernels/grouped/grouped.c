@@ -37,8 +37,18 @@ static FC_COLD const char *rejects(const fc_part *part) {
     return NULL;
 }
 
+/* Whether the planar form, which turns channels-last rows around first, is faster than lanes of which a block's channels
+ * fill few: it has pixels in all of them, but for the ends of rows. */
+static bool planar_pays(const fc_part *part) {
+    lane_shape shape = lane_shape_of(part);
+    int64_t filled = shape.block_groups * part->group_out_ch, lanes = shape.blocks_per_group * VL;
+    int64_t width = part->axis[2].out;
+    bool shares = part->group_in_ch >= 8 && part->taps >= 3 && part->axis[2].stride == 1; /* what is copied, enough */
+    return shares && 8 * filled * round_up(width, VL) <= 7 * lanes * width;
+}
+
 static bool channels_in_lanes(const fc_part *part) {
-    return part->problem.x_channels_last && 2 * part->problem.out_ch >= VL;
+    return part->problem.x_channels_last && 2 * part->problem.out_ch >= VL && !planar_pays(part);
 }
 
 static int64_t rows_read(const fc_part *part, int64_t rows) {
@@ -103,7 +113,7 @@ static FC_COLD double seconds(const fc_part *part, const fc_machine *machine) {
         cycles = lane_cycles(part);
     } else {
         double vectors = out_rows * (double)row_vectors(part), out = (double)part->group_out_ch;
-        double store = out * (p->out_channels_last ? 3.0 * VL : 3.0);
+        double store = !p->out_channels_last ? 3.0 * out : out < 4 ? 2.0 * VL * out : VL * out;
         bool dense = !p->x_channels_last && part->axis[2].stride <= 2;
         double planes = (double)(part->axis[0].kernel * part->axis[0].out); /* of depth, copied for every output's */
         fc_part blocked = *part;
@@ -113,7 +123,7 @@ static FC_COLD double seconds(const fc_part *part, const fc_machine *machine) {
         in_rows *= fc_cost_inside(&part->axis[0]) * fc_cost_inside(&part->axis[1]);
         double row = part->axis[2].stride > 1 ? 46.0 : 17.1; /* both phases of a stride begin and end in lanes of their own */
         bool turns = p->x_channels_last && fc_channels_turn(&part->axis[2], part->problem.in_ch, part->group_in_ch);
-        double value = dense ? 2.9 / VL : turns ? (VL == 16 ? 0.9 : 1.6) : VL == 16 ? 2.3 : 1.9;
+        double value = dense ? 2.9 / VL : turns ? (VL == 16 ? 0.9 : 1.1) : VL == 16 ? 2.3 : 1.9;
         double copy = in_rows * (row + (double)part->axis[2].in * value);
         double steps = (double)part->reduction * step_cycles(part) * vectors_computed(part, chunk);
         double window = window_cycles(part, machine);
@@ -334,13 +344,21 @@ static void store_tile(const fc_call *call, const chunk *at, int64_t channel, in
                        const pixel_tile *t, const real *sums) {
     const fc_part *part = call->part;
     const fc_tensor *out = &call->tensors.out, *residual = &call->tensors.residual;
+    bool turns = out->stride[1] == 1 && out->stride[4] != 1 && rows >= 4; /* fewer take less one by one */
     for (int64_t v = 0; v < vecs && t->count[v] > 0; v++)
-        for (int64_t r = 0; r < rows; r++)
-            fc_finish(&part->problem, sums + (r * vecs + v) * VL, t->count[v], t->bias ? t->bias + r : NULL, 0,
-                      residual->data ? (const stor *)residual->data +
-                                           fc_tensor_offset(residual, at->n, channel + r, t->at[v])
-                                     : NULL,
-                      residual->stride[4], t->out[v] + r * t->out_step, out->stride[4]);
+        for (int64_t r = 0, some; r < rows; r += some) {
+            some = turns ? smaller(rows - r, VL) : 1;
+            const real *from = sums + (r * vecs + v) * VL, *bias = t->bias ? t->bias + r : NULL;
+            const stor *add = residual->data ? (const stor *)residual->data +
+                                                   fc_tensor_offset(residual, at->n, channel + r, t->at[v])
+                                             : NULL;
+            stor *to = t->out[v] + r * t->out_step;
+            if (turns)
+                fc_store_turned(&part->problem, from, vecs * VL, some, t->count[v], bias, add, residual->stride, to,
+                                out->stride[4]);
+            else
+                fc_finish(&part->problem, from, t->count[v], bias, 0, add, residual->stride[4], to, out->stride[4]);
+        }
 }
 
 /* The vectors of a tile, from the one at `next`, which is moved past them. Past the chunk: the last again, to be
