@@ -135,6 +135,16 @@ FC_INLINE fc_run_source fc_run_of(const fc_part *part, const fc_tensor *x, fc_pi
     return run;
 }
 
+/* Whether the one tap reads each pixel's own place, so that pixels are one run where x's planes join. */
+FC_INLINE bool fc_pixels_are_line(const fc_part *part) {
+    bool same = part->taps == 1;
+    for (int i = 0; i < FC_MAX_SPATIAL; i++) {
+        const fc_axis *axis = &part->axis[i];
+        same &= axis->in == axis->out && axis->stride == 1 && axis->pad_before == 0;
+    }
+    return same;
+}
+
 /* Fills panel for reduction steps [k_begin, k_end) of group `group`, image n. */
 static __attribute__((unused)) void fc_load_columns(const fc_call *call, int64_t n, int64_t group, int64_t first, int64_t count,
                                           int64_t k_begin, int64_t k_end, int64_t pitch, real *panel) {
@@ -144,8 +154,9 @@ static __attribute__((unused)) void fc_load_columns(const fc_call *call, int64_t
     int64_t c_begin = k_begin / taps;
     const stor *image = (const stor *)x->data + n * x->stride[0] + group * part->group_in_ch * x->stride[1];
     fc_pixel pixel = fc_pixel_at(part, first);
+    bool line = fc_pixels_are_line(part) && fc_planes_join(part, x);
     for (int64_t lane = 0; lane < count;) {
-        int64_t run_count = part->axis[2].out - pixel.w;
+        int64_t run_count = line ? count : part->axis[2].out - pixel.w;
         if (run_count > count - lane)
             run_count = count - lane;
         for (int64_t tap = 0, kd = 0, kh = 0, kw = 0; tap < taps; tap++) {
@@ -153,6 +164,8 @@ static __attribute__((unused)) void fc_load_columns(const fc_call *call, int64_t
             int64_t c = c_begin * taps + tap < k_begin ? c_begin + 1 : c_begin, k = c * taps + tap;
             if (k < k_end) {
                 fc_run_source run = fc_run_of(part, x, pixel, lane, run_count, kd, kh, kw);
+                if (line)
+                    run.end = run_count; /* past the row's, which is followed by the next */
                 const stor *channel = image + c * x->stride[1];
                 int64_t channels = divide_up(k_end - k, taps);
                 if (fc_runs_turn(&part->axis[2], x, channels)) {

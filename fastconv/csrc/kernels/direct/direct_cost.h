@@ -120,9 +120,11 @@ static double products_kept(const fc_part *part) {
     return kept;
 }
 
-/* Runs of taps that each tile walks in a chunk. */
+/* Runs of taps that each tile walks in a chunk: those of a row of the kernel are one where they lie next to each other in
+ * the window. */
 static double tap_runs(const fc_part *part) {
-    bool whole_rows = chunk_channels(part) < 32 && part->axis[2].dilation == 1 && !skip_of(part).axis[2];
+    window_axis across = window_axis_of(&part->axis[2], 0, part->axis[2].out, false);
+    bool whole_rows = chunk_channels(part) < 32 && across.tap_pitch == 1 && !skip_of(part).axis[2];
     return (double)part->taps / (double)(whole_rows ? part->axis[2].kernel : 1);
 }
 
@@ -199,7 +201,7 @@ static FC_COLD double seconds(const fc_part *part, const fc_machine *machine) {
     double clock = machine->vector_fma_rate[FC_PASTE(FC_ISA_, FC_ISA)] / 2;
     double rows_whole = 1 - mixed_pairs(part);
     column_shares columns_of = column_shares_of(part);
-    double columns_whole = 1 - columns_of.mixed;
+    double columns_whole = 1 - columns_of.mixed * (SEGMENT >= 7 ? 1 : 0.4); /* short tiles have all of a tap or none */
     double tap_count = tap_runs(part) * chunks * kept, spans = tap_count;
     if (columns_whole == 1) /* the taps of a row of the kernel count for the same pixels */
         spans = chunks * kept * (double)(part->axis[0].kernel * part->axis[1].kernel);

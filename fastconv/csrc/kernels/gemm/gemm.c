@@ -57,14 +57,7 @@ static void pack(const fc_part *part, const fc_weight_view *weight, const fc_wei
 }
 
 /* The columns of a pointwise convolution are x's rows where they lie, but for a tail that would read past a plane. */
-static bool columns_are_rows(const fc_part *part) {
-    bool same = !FC_IS_NARROW && part->taps == 1;
-    for (int i = 0; i < FC_MAX_SPATIAL; i++) {
-        const fc_axis *axis = &part->axis[i];
-        same &= axis->in == axis->out && axis->stride == 1 && axis->pad_before == 0;
-    }
-    return same;
-}
+static bool columns_are_rows(const fc_part *part) { return !FC_IS_NARROW && fc_pixels_are_line(part); }
 
 static bool reads_in_place(const fc_call *call) {
     const fc_tensor *x = &call->tensors.x;
@@ -163,8 +156,11 @@ static bool is_padded(const fc_part *part) {
     return padded;
 }
 
-/* Cycles of a vector of rows that squares of pixels and channels turn around, per output pixel's row or tap. */
-#define TURNED_CYCLES (VL == 16 ? 9.0 : 6.0)
+/* Cycles of a vector of one channel's row, where squares turn vectors of pixels of so many channels around. */
+static double turned_cycles(int64_t channels) {
+    double squares = (double)divide_up(channels, VL);
+    return 1.5 + (VL == 16 ? 7.5 : 4.5) * VL * squares / (double)channels;
+}
 
 /* But for weights that come from afar. */
 static FC_COLD double near_seconds(const fc_part *part, const fc_machine *machine) {
@@ -191,23 +187,31 @@ static FC_COLD double near_seconds(const fc_part *part, const fc_machine *machin
         double copied = (double)(s.channel_pitch / VL) / (double)(vectors * part->taps);
         /* Sixteen rows are copied at once; where channels have one, each of them is set up for a row of its own. */
         double calls = (double)part->axis[0].kernel * ((double)s.rows * ROW_CYCLES + (double)divide_up(s.rows, 16) * COPY_CYCLES);
-        copied *= inside * (turns ? TURNED_CYCLES : part->axis[2].stride > 1 || last ? 10.0 : 6.5);
+        bool drawn = !last || part->problem.in_ch == 2 || part->problem.in_ch == 4; /* from lines of other values too */
+        double value = part->axis[2].stride > 1 || last ? 10.0 : 6.5;
+        double square = turned_cycles(part->group_in_ch) * (part->axis[2].stride > 1 ? 1.25 : 1);
+        copied *= inside * (turns ? square : drawn ? value : 1.3 * VL);
         return unpacked * fc_gemm_seconds(part, machine, rows, width, copied + calls / (double)(vectors * part->taps));
     }
     bool dense = !last && part->axis[2].stride == 1;
     /* Each output row of a panel is a run of its own, and its setup outweighs its few vectors. */
-    double runs = (double)rows + (double)part->out_pixels / FC_PANEL_LANES;
-    double vectors = (double)divide_up(part->out_pixels, VL);
+    double panels = (double)part->out_pixels / FC_PANEL_LANES, lines_of = columns_are_rows(part) ? 1 : (double)rows;
+    double runs = lines_of + panels, vectors = (double)larger(divide_up(part->out_pixels, VL), 1);
     /* Runs that padding cuts branch otherwise at each of many taps. */
-    double padded = part->out_pixels == 0 || !is_padded(part) ? 0 : 17.0 * (double)part->taps / (double)(part->taps + 32);
+    double padded = is_padded(part) ? 17.0 * (double)part->taps / (double)(part->taps + 32) : 0;
     bool strided = part->axis[2].stride > 1;
     /* The last elements of a strided run go one by one; rows that end in all lanes of panels have branches nobody foresees. */
     double run = strided ? 42.0 : part->axis[2].out % 4 ? 32.0 : 20.0;
     /* Where a run lies is found once for the channels of a chunk. */
-    double channels = (double)smaller(part->group_in_ch, larger(FC_GEMM_CHUNK_MOST / larger(part->taps, 1), 1));
-    double together = turns ? (channels < VL ? channels : VL) : 1;
-    double setup = vectors > 0 ? (run / together + (strided ? 40.0 : 20.0) / channels + padded) * runs / vectors : 0;
-    double vector = dense ? 6.3 : inside * (turns ? TURNED_CYCLES : 1.2 * VL);
+    int64_t channels = smaller(part->group_in_ch, larger(FC_GEMM_CHUNK_MOST / larger(part->taps, 1), 1));
+    double found = (strided ? 40.0 : 20.0) / (double)channels + padded;
+    if (turns) { /* a run in squares, of which its last fills a part */
+        double squares = runs * (double)divide_up((int64_t)((double)part->out_pixels / runs) + 1, VL) / vectors;
+        double setup = run / (double)smaller(channels, VL) + found;
+        return unpacked * fc_gemm_seconds(part, machine, 1, part->out_pixels,
+                                          setup * runs / vectors + inside * squares * turned_cycles(channels));
+    }
+    double setup = (run + found) * runs / vectors, vector = dense ? 6.3 : inside * 1.2 * VL;
     return unpacked * fc_gemm_seconds(part, machine, 1, part->out_pixels, setup + vector);
 }
 

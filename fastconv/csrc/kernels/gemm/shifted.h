@@ -37,7 +37,7 @@ FC_INLINE shifted shifted_of(const fc_part *part, int64_t rows, int64_t columns)
     shifted s = {.shape = fc_row_shape_of(&part->axis[2], columns)};
     s.rows = (rows - 1) * height->stride + fc_axis_reach(height) + 1;
     s.plane_pitch = s.rows * s.shape.row_pitch;
-    s.channel_pitch = part->axis[0].kernel * s.plane_pitch;
+    s.channel_pitch = (part->axis[0].kernel * s.plane_pitch / VL | 1) * VL; /* channels in other sets of L1 each */
     s.slots = shifted_channels_read(part);
     if (part->problem.x_channels_last)
         s.slots = smaller(s.slots + VL, part->group_in_ch);

@@ -121,14 +121,16 @@ static FC_COLD double seconds(const fc_part *part, const fc_machine *machine) {
         int64_t chunk = blocked.block[CHUNK_ROWS], chunks = divide_up(part->axis[1].out, chunk);
         double in_rows = planes * (double)(rows_read(part, chunk) * chunks * part->group_in_ch);
         in_rows *= fc_cost_inside(&part->axis[0]) * fc_cost_inside(&part->axis[1]);
-        double row = part->axis[2].stride > 1 ? 46.0 : 17.1; /* both phases of a stride begin and end in lanes of their own */
         bool turns = p->x_channels_last && fc_channels_turn(&part->axis[2], part->problem.in_ch, part->group_in_ch);
+        /* Both phases of a stride begin and end in lanes of their own. */
+        double row = part->axis[2].stride > 1 ? 46.0 : turns ? 8.0 : 17.1;
         double value = dense ? 2.9 / VL : turns ? (VL == 16 ? 0.9 : 1.1) : VL == 16 ? 2.3 : 1.9;
         double copy = in_rows * (row + (double)part->axis[2].in * value);
         double steps = (double)part->reduction * step_cycles(part) * vectors_computed(part, chunk);
         double window = window_cycles(part, machine);
         double rows = steps > window ? steps + 0.3 * window : window + 0.3 * steps; /* loads wait beside the sums */
-        double setup = 230.0 + 56.0 * planes * (double)part->group_in_ch;
+        double setup = turns ? 200.0 + 10.0 * planes * (double)part->group_in_ch
+                             : 230.0 + 56.0 * planes * (double)part->group_in_ch;
         cycles = (double)p->groups * (out_rows * rows + vectors * store + copy + setup);
     }
     return cycles / (machine->vector_fma_rate[FC_PASTE(FC_ISA_, FC_ISA)] / 2) + fc_cost_traffic(part, machine);
