@@ -42,14 +42,33 @@ fc_rates fc_rates_used(void) {
                       .memory_bytes = m->memory_rate};
 }
 
+/* Of every how many places along an axis taps read one: what stride and dilation have in common. */
+static int64_t places_apart(const fc_axis *axis) {
+    int64_t a = axis->stride, b = axis->kernel > 1 ? axis->dilation : axis->stride;
+    while (b != 0) {
+        int64_t rest = a % b;
+        a = b, b = rest;
+    }
+    return a;
+}
+
+/* The columns of x that come along with those read: all of a dense row's, and of pixels of whole lines their own. */
+static double columns_touched(const fc_part *part) {
+    const fc_axis *width = &part->axis[2];
+    bool lines = part->problem.x_channels_last && part->problem.in_ch * (int64_t)fc_storage_size(part->problem.dtype) >= 64;
+    int64_t apart = lines ? places_apart(width) : 1;
+    return (double)((width->in + apart - 1) / apart);
+}
+
 /* Bytes of out, and of the rows of x that a part reads, whole: those between the columns of a stride come along. */
 static double bytes_touched(const fc_part *part) {
     const fc_problem *p = &part->problem;
-    double read = (double)(p->in_ch * part->axis[2].in), written = (double)(p->out_ch * part->out_pixels);
+    double read = (double)p->in_ch * columns_touched(part), written = (double)(p->out_ch * part->out_pixels);
     for (int i = 0; i < 2; i++) {
         const fc_axis *axis = &part->axis[i];
-        int64_t rows = axis->out * (axis->kernel < axis->stride ? axis->kernel : axis->stride);
-        read *= (double)(rows < axis->in ? rows : axis->in);
+        int64_t apart = places_apart(axis), rows = (axis->in + apart - 1) / apart;
+        int64_t reached = axis->out * (axis->kernel < axis->stride ? axis->kernel : axis->stride);
+        read *= (double)(reached < rows ? reached : rows);
     }
     return (double)fc_storage_size(p->dtype) * (read + written);
 }
@@ -90,7 +109,7 @@ double fc_cost_passes(const fc_part *part, const fc_machine *machine) {
         return 0;
     /* A piece of n bytes lies in 1 + (n - element) / 64 lines of 64 bytes, on average. */
     if (p->x_channels_last)
-        bytes += (double)part->in_pixels * groups * (64 - element);
+        bytes += (double)(part->axis[0].in * part->axis[1].in) * columns_touched(part) * groups * (64 - element);
     if (p->out_channels_last)
         bytes += 0.75 * (double)part->out_pixels * groups * (64 - element);
     double beyond = fc_cost_beyond_l2(part, machine);

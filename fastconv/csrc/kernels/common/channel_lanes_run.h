@@ -97,7 +97,8 @@ FC_INLINE double lane_cycles(const fc_part *part) {
         step *= 0.91;
     double masked = shape.kind == LANES_ONE && part->group_out_ch % VL ? 1.2 : 0;
     double store = part->problem.out_channels_last ? 1.6 + masked : 2.4 * VL;
-    return blocks * (LANE_PIXELS * ((double)part->reduction * step + pointers + store) + table + 34.0);
+    enum { SETUP_CYCLES = 1500 }; /* of a call: lanes, zeros and places of columns */
+    return SETUP_CYCLES + blocks * (LANE_PIXELS * ((double)part->reduction * step + pointers + store) + table + 34.0);
 }
 
 #define LANE_PADDING INT64_MIN

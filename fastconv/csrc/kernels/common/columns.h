@@ -92,7 +92,7 @@ FC_INLINE void fc_load_run(const fc_axis *width, const fc_run_source *run, const
  * are neither so few nor so close that vectors draw them from its lines as well. */
 FC_INLINE bool fc_channels_turn(const fc_axis *width, int64_t step, int64_t channels) {
     step *= width->stride;
-    return step != 1 && (FC_IS_NARROW || (step != 2 && step != 4)) && channels >= 4;
+    return step != 1 && (FC_IS_NARROW || (step != 2 && step != 4)) && channels >= 2 && 4 * channels >= VL;
 }
 
 FC_INLINE bool fc_runs_turn(const fc_axis *width, const fc_tensor *x, int64_t channels) {

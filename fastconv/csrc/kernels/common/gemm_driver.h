@@ -77,11 +77,15 @@ FC_INLINE double fc_gemm_seconds(const fc_part *part, const fc_machine *machine,
     bool in_registers = !last && part->out_step[2] == 1 && fc_bounds_of(p).only;
     /* A tile of few channels takes as long to turn around as one of many. */
     double turned = 7.0 * VL * (double)divide_up(part->group_out_ch, GEMM_ROWS) / rows;
-    double store = in_registers ? 1.1 : last ? turned : 13.0;
+    double aligned = part->out_pixels % VL == 0 ? 1.1 : 2.2; /* planes begin in the middle of a line */
+    double store = in_registers ? aligned : last ? turned : 13.0;
     double cycles = (double)part->reduction * (step / 0.92 + 0.61 * column * (double)vectors) + tiles * 32 * chunks +
                     rows * (double)vectors * (store + 2 * (chunks - 1));
     cycles = (double)p->groups * ((double)runs * cycles + 280); /* a group is a task of its own */
-    return 2 * cycles / machine->vector_fma_rate[FC_PASTE(FC_ISA_, FC_ISA)] +
+    /* A panel of channels-last channels is a piece of a pixel's lines, which beyond L2 come and go again for the next one. */
+    double pieces = last ? (double)part->out_pixels * (double)p->groups * (double)(divide_up(part->group_out_ch, GEMM_ROWS) - 1) : 0;
+    double again = pieces * 2 * 64 * fc_cost_beyond_l2(part, machine) / machine->l3_rate;
+    return 2 * cycles / machine->vector_fma_rate[FC_PASTE(FC_ISA_, FC_ISA)] + again +
            fc_cost_traffic(part, machine) + fc_cost_passes(part, machine);
 }
 

@@ -10,7 +10,7 @@
  * span, of each of its runs, which are looked through, of each span, and of one where taps count for parts of a piece of a
  * row. */
 #define TASK_CYCLES 810.0
-#define TILE_CYCLES 14.0
+#define TILE_CYCLES 22.0
 #define RUN_CYCLES 7.5
 #define SUM_CYCLES 0.12
 #define MIXED_CYCLES 150.0
@@ -186,6 +186,10 @@ static double traffic_seconds(const fc_part *part, const fc_machine *machine) {
     double missed = visits * fc_cost_beyond_l2(part, machine) * LINE_BYTES_MISSED / machine->l3_rate;
     /* Those of one call: cost.c. */
     double weights = part->problem.pack_per_call ? 0 : fc_cost_weights((double)packed_bytes(part), machine);
+    fc_part blocked = *part; /* every block of pixels reads them all */
+    prepare(&blocked, machine);
+    weights *= (double)(part->axis[0].out * divide_up(part->axis[1].out, blocked.block[ROWS]) *
+                        divide_up(part->axis[2].out, blocked.block[COLUMNS]));
     return fc_cost_traffic(part, machine) + missed + weights;
 }
 

@@ -91,7 +91,7 @@ static double vectors_computed(const fc_part *part, int64_t rows) {
  * of so few sums. */
 static double step_cycles(const fc_part *part) {
     int64_t rest = part->group_out_ch % 4; /* panels of two and of one channel share their loads among few */
-    double few = rest == 0 ? 0 : rest == 2 ? 0.8 : 1.2;
+    double few = rest == 0 ? 0 : rest == 2 ? 0.8 : 1.0;
     double throughput = ((double)part->group_out_ch + few) * 0.68 * (double)row_vectors(part);
     double tiles = (double)(row_vectors(part) * divide_up(part->group_out_ch, TILE_ROWS)) / (double)most_vecs(part);
     return throughput > 4 * tiles ? throughput : 4 * tiles;

@@ -69,8 +69,8 @@ static double products_multiplied(const shape *s) {
 static double multiply_cycles(const shape *s, double rows) {
     double full = (double)s->vectors * rows / 2 / (s->vectors == 1 ? 0.82 : 0.93);
     double rest = s->rest > 0 ? (1.05 + 0.57 * (double)s->rest) * rows / VL : 0;
-    if (tiles_are_few(s))
-        rest = (1.65 + 0.57 * (double)s->rest) * rows / VL;
+    if (tiles_are_few(s)) /* lanes of rows, all of them */
+        rest = (1.65 + 0.57 * (double)s->rest) * (double)divide_up((int64_t)rows, VL);
     return (tiles_are_few(s) ? (double)s->products : products_multiplied(s)) * (full + rest);
 }
 
@@ -138,7 +138,7 @@ static FC_COLD double seconds(const fc_part *part, const fc_machine *machine) {
     /* Only tiles in whole vectors, and few, ask ahead for the weights. */
     double given = part->problem.pack_per_call ? 0 : 0.4 * fc_cost_weights((double)packed_bytes(part), machine) / groups;
     double stream = tiles_are_few(&s) ? given : s.vectors == 0 ? 0.9 * bytes / rate : panels * bytes / (2.1 * rate);
-    stream += 0.66 * spilt_bytes(&s) / machine->l3_rate * spilt_share(&s, machine);
+    stream += 0.5 * spilt_bytes(&s) / machine->l3_rate * spilt_share(&s, machine);
     /* Transforms wait for what L2 does not hold of x: each row of tiles reads its window rows anew. */
     double read = (double)(part->in_pixels * part->group_in_ch) * sizeof(stor) * (double)s.h.window / (double)s.h.step;
     read *= part->problem.x_channels_last ? 0.39 : 0.67;
