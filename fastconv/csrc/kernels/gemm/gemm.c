@@ -162,6 +162,12 @@ static double turned_cycles(int64_t channels) {
     return 1.5 + (VL == 16 ? 7.5 : 4.5) * VL * squares / (double)channels;
 }
 
+/* Besides their bytes, for lines of x beyond L2 that are a pixel apart, which no prefetcher foresees. */
+static double lines_seconds(const fc_part *part, const fc_machine *machine) {
+    double bytes = (double)(part->in_pixels * part->problem.in_ch) * (double)sizeof(stor);
+    return 1.5 * bytes * fc_cost_beyond_l2(part, machine) / machine->l3_rate;
+}
+
 /* But for weights that come from afar. */
 static FC_COLD double near_seconds(const fc_part *part, const fc_machine *machine) {
     bool last = part->problem.x_channels_last && part->problem.in_ch > 1; /* one channel lies alike in both layouts */
@@ -187,11 +193,13 @@ static FC_COLD double near_seconds(const fc_part *part, const fc_machine *machin
         double copied = (double)(s.channel_pitch / VL) / (double)(vectors * part->taps);
         /* Sixteen rows are copied at once; where channels have one, each of them is set up for a row of its own. */
         double calls = (double)part->axis[0].kernel * ((double)s.rows * ROW_CYCLES + (double)divide_up(s.rows, 16) * COPY_CYCLES);
+        calls += 4.0 * (double)part->taps; /* each step's place */
         bool drawn = !last || part->problem.in_ch == 2 || part->problem.in_ch == 4; /* from lines of other values too */
         double value = part->axis[2].stride > 1 || last ? 10.0 : 6.5;
         double square = turned_cycles(part->group_in_ch) * (part->axis[2].stride > 1 ? 1.25 : 1);
         copied *= inside * (turns ? square : drawn ? value : 1.3 * VL);
-        return unpacked * fc_gemm_seconds(part, machine, rows, width, copied + calls / (double)(vectors * part->taps));
+        return unpacked * fc_gemm_seconds(part, machine, rows, width, copied + calls / (double)(vectors * part->taps)) +
+               (turns ? lines_seconds(part, machine) : 0);
     }
     bool dense = !last && part->axis[2].stride == 1;
     /* Each output row of a panel is a run of its own, and its setup outweighs its few vectors. */
