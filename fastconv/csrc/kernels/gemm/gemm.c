@@ -2,8 +2,9 @@
  *
  * Runs every plain and transposed convolution: any rank, stride, dilation, group, padding and layout. Where the
  * columns come from: a pointwise convolution reads x where it lies, or copies it row by row where many channels of out
- * stream past (copies_rows); rows of whole vectors are read from padded rows, shifted by the tap (shifted.h); the rest is
- * packed a panel at a time (common/columns.h).
+ * stream past (copies_rows); rows that fill their vectors, or of few outputs, are read from padded rows, shifted by the tap
+ * (shifted.h); the rest is packed a panel at a time (common/columns.h). Channels-last rows are turned around in squares on
+ * their way in, and sums on their way out.
  * A functional call of few pixels reads its weights where they lie.
  * Bound: FMA throughput; a tile in L1 reaches 0.95 to 0.99 of it (AVX2: 0.91 at 32 steps, 0.99 at 256), or 0.88 to 0.9
  * with AVX2 when vectors of columns lie across cache lines or in a page each. Measured with one core of Zen 4, weights
@@ -15,8 +16,8 @@
  * 125, 133 GFLOP/s; with out 118, 116, 129; with x 128, 114, 110; with both 109, 100, 108. A plain loop fills an out of 3
  * to 13 MB at 20 to 25 GB/s, in runs of 1 KB a plane as well as in one; in runs of 256 bytes, without asking ahead, at 14
  * to 17.
- * Packing costs one load and store per panel vector against group_out_ch FMAs, so few output channels are its weak
- * side, as are small maps, and channels-last tensors pay for transposing.
+ * Packing costs one load and store per panel vector against group_out_ch FMAs, so small maps are its weak side; channels-last
+ * tensors pay for their squares, half full where a tile has half a vector of channels.
  */
 #define FC_FETCHES_BY_STEPS 1
 #include "kernels/common/at_use.h"
@@ -173,6 +174,8 @@ static FC_COLD double near_seconds(const fc_part *part, const fc_machine *machin
     bool last = part->problem.x_channels_last && part->problem.in_ch > 1; /* one channel lies alike in both layouts */
     double lines = 1.02; /* loads from other lines each time */
     double unpacked = reads_unpacked(part) ? lines : 1;
+    if (part->out_pixels == 0 || part->reduction == 0)
+        return fc_gemm_seconds(part, machine, 1, part->out_pixels, 0);
     if (columns_are_rows(part) && !last) {
         /* The last panel is packed, row by row of the image, if its vectors end past the channel's. */
         int64_t vectors = divide_up(part->out_pixels, VL), tail = part->out_pixels % VL ? (vectors - 1) % GEMM_VECS + 1 : 0;
@@ -203,8 +206,8 @@ static FC_COLD double near_seconds(const fc_part *part, const fc_machine *machin
     }
     bool dense = !last && part->axis[2].stride == 1;
     /* Each output row of a panel is a run of its own, and its setup outweighs its few vectors. */
-    double panels = (double)part->out_pixels / FC_PANEL_LANES, lines_of = columns_are_rows(part) ? 1 : (double)rows;
-    double runs = lines_of + panels, vectors = (double)larger(divide_up(part->out_pixels, VL), 1);
+    double panels = (double)part->out_pixels / FC_PANEL_LANES, apart = columns_are_rows(part) ? 1 : (double)rows;
+    double runs = apart + panels, vectors = (double)divide_up(part->out_pixels, VL);
     /* Runs that padding cuts branch otherwise at each of many taps. */
     double padded = is_padded(part) ? 17.0 * (double)part->taps / (double)(part->taps + 32) : 0;
     bool strided = part->axis[2].stride > 1;

@@ -3,8 +3,8 @@
  * apart (common/padded_rows.h), and the tile reads each tap's vectors from there at an offset.
  *
  * A value of x is stored once instead of once a tap, so this serves few output channels, which share the copy
- * among few FMAs. Lanes past the end of an output row are multiplied for nothing: it wants rows of whole
- * vectors. Bound: as the tile's, unaligned loads included.
+ * among few FMAs. Lanes past the end of an output row are multiplied for nothing: the more output channels, the more a row
+ * must fill its vectors (shifted_pays). Bound: as the tile's, unaligned loads included.
  */
 #ifndef FC_GEMM_SHIFTED_H
 #define FC_GEMM_SHIFTED_H

@@ -3,9 +3,10 @@
  * Planar x: lanes along width. The rows of x that a chunk of output rows of one group reads are copied once
  * with their padding (common/padded_rows.h), for every channel of the group; then tiles of output channels x
  * vectors of pixels read the copies at one offset per step of the reduction, so no columns are packed; the fewer
- * the channels, the more vectors. Channels-last x: lanes along channels (common/channel_lanes.h), several groups to a vector.
+ * the channels, the more vectors. Channels-last x: lanes along channels (common/channel_lanes.h), several groups to a vector,
+ * or, where a group's outputs fill few of the lanes, the planar form again, whose copies turn x around (planar_pays).
  * Each output adds its products in the order input channel, depth, height, width (planar) or depth, height,
- * input channel, width (channels-last).
+ * input channel, width (lanes along channels).
  *
  * Packed weights: [group][panel of output channels][k][channel] for planar x, then, 64-byte aligned, the form
  * of channel_lanes.h; both, since which is used depends on the layout of x, but of a call that packs its own weights.
