@@ -187,7 +187,9 @@ def as_shape(x_shape: Any, name: str = "x_shape") -> tuple[int, ...]:
     try:
         shape = tuple(operator.index(size) for size in x_shape)
     except TypeError:
-        raise TypeError(f"{name} must be a sequence of ints, got {x_shape!r}") from None
+        array = getattr(x_shape, "shape", None)
+        got = f"an array; its shape, {array}, is meant" if array else repr(x_shape)
+        raise TypeError(f"{name} must be a sequence of ints, got {got}") from None
     if any(size < 0 for size in shape):
         raise ValueError(f"{name} must have no negative size, got {shape}")
     return shape

@@ -136,3 +136,15 @@ def test_no_output_has_no_costs():
     plan = fc.Conv(np.ones((4, 3, 3, 3), np.float32)).plan((0, 3, 8, 8))
     assert (plan.costs, plan.bound, plan.tuned, plan.candidates) == ({}, "none", False, [])
     assert json.dumps(plan.as_dict())
+
+
+@pytest.mark.parametrize(("wrong", "said"), [
+    (np.zeros((1, 4, 8, 8)), r"an array; its shape, \(1, 4, 8, 8\), is meant"),
+    ("NCHW", "'NCHW'"),
+    (5, "5"),
+])
+def test_shapes_are_sequences(wrong, said):
+    with pytest.raises(TypeError, match=f"x_shape must be a sequence of ints, got {said}$"):
+        fc.explain(wrong, (4, 4, 3, 3))
+    with pytest.raises(TypeError, match=f"w_shape must be a sequence of ints, got {said}$"):
+        fc.explain((1, 4, 8, 8), wrong)
