@@ -46,7 +46,7 @@ static double pack_cycles(const fc_part *part, double pixel_tiles, double tiles)
     /* The phases of a stride lie apart: of each row the last lanes of both. Beside a busy sibling and on two threads that
      * takes longest: 3x3 with 256 channels on 14x14 took 1.25 to 1.6 times as long as direct's, and 0.95 to 1.0 alone. */
     double row_vectors = (double)divide_up(width, VL);
-    double phases = part->problem.x_channels_last ? 70 : part->axis[2].kernel == 1 ? 160 : 110;
+    double phases = part->problem.x_channels_last ? 70 : part->axis[2].kernel == 1 ? 260 : 110;
     split += part->axis[2].stride == 1 ? 0 : phases / row_vectors;
     return ROW_WAITS * (pair_vectors * again * split + pixel_tiles * tiles * TILE_PAIRS * parts * (0.8 + 2 * pieces));
 }

@@ -39,13 +39,13 @@ static FC_COLD const char *rejects(const fc_part *part) {
 }
 
 /* Whether the planar form, which turns channels-last rows around first, is faster than lanes of which a block's channels
- * fill few: it has pixels in all of them, but for the ends of rows. */
+ * fill few: it has pixels in all of them, but for the ends of rows. Whatever the map's size, since the forms add in
+ * different orders, and chunks of a signal have the bits of the whole. */
 static bool planar_pays(const fc_part *part) {
     lane_shape shape = lane_shape_of(part);
     int64_t filled = shape.block_groups * part->group_out_ch, lanes = shape.blocks_per_group * VL;
-    int64_t width = part->axis[2].out;
     bool shares = part->group_in_ch >= 8 && part->taps >= 3 && part->axis[2].stride == 1; /* what is copied, enough */
-    return shares && 8 * filled * round_up(width, VL) <= 7 * lanes * width;
+    return shares && 2 * filled <= lanes;
 }
 
 static bool channels_in_lanes(const fc_part *part) {
