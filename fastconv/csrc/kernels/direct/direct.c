@@ -212,15 +212,17 @@ static __attribute__((noinline)) void sum_piece(const chunk_taps *chunk, int64_t
     int64_t segments = divide_up(columns, SEGMENT), lanes = group->vecs * VL;
     int64_t shorter = columns / segments, long_ones = columns % segments, end = column + columns;
     piece_taps alike = piece_taps_of(chunk, row, pair, column, columns, shorter);
-    bool apart = pair && !alike.run && segments > 1;
-    if (apart) /* taps count for one row of the two: each by itself, in twos, if they count for whole ones */
-        alike = piece_taps_of(chunk, row, false, column, columns, shorter);
-    if (alike.run)
-        sum_alike(chunk, &alike, row, pair && !apart, column, columns, group);
-    if (alike.run && apart)
-        sum_piece(chunk, row + 1, false, column, columns, group);
-    if (alike.run)
+    if (alike.run) {
+        sum_alike(chunk, &alike, row, pair, column, columns, group);
         return;
+    }
+    if (pair && segments > 1) /* taps count for one row of the two: each by itself, in twos, if they count for whole ones */
+        alike = piece_taps_of(chunk, row, false, column, columns, shorter);
+    if (alike.run) {
+        sum_alike(chunk, &alike, row, false, column, columns, group);
+        sum_piece(chunk, row + 1, false, column, columns, group);
+        return;
+    }
     for (int64_t segment = 0; column < end;) {
         int64_t pixels = shorter + (segment < long_ones);
         bool twin = !pair && segments_join(chunk, segment, segments, long_ones, column, pixels, false);
