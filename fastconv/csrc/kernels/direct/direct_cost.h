@@ -5,11 +5,12 @@
 #include "cost.h"
 #include "kernels/direct/direct_shape.h"
 
-/* Cycles of a task besides its windows and tiles: tables of taps, bounds, misses; of a tile and of each of its runs of
- * taps besides their steps, and of a run for each sum, whose register may move; of a tile that is added up span by
- * span, of each of its runs, which are looked through, of each span, and of one where taps count for parts of a piece of a
- * row. */
+/* Cycles of a task besides its windows and tiles: bounds, misses; of a run of taps in a task's tables; of a tile and of
+ * each of its runs of taps besides their steps, and of a run for each sum, whose register may move; of a tile that is
+ * added up span by span, of each of its runs, which are looked through, of each span, and of one where taps count for
+ * parts of a piece of a row. */
 #define TASK_CYCLES 810.0
+#define TABLE_CYCLES 16.0
 #define TILE_CYCLES 22.0
 #define RUN_CYCLES 7.5
 #define SUM_CYCLES 0.12
@@ -103,10 +104,10 @@ static double window_cycles(const fc_part *part, const fc_machine *machine) {
     if (strided || (apart && across.reach <= 2))
         turned = channels * 1.9 + 60 / run * fc_cost_inside(&part->axis[0]) * fc_cost_inside(&part->axis[1]); /* rows of x */
     if (part->problem.x_channels_last && part->taps == 1 && !FC_IS_NARROW && step_in_place(part, part->problem.in_ch)) {
-        return (double)tasks * TASK_CYCLES;
+        return 0;
     }
     bool is_dense = part->problem.x_channels_last || (single && !strided);
-    return (double)tasks * positions * (is_dense ? dense : turned) + (double)tasks * TASK_CYCLES;
+    return (double)tasks * positions * (is_dense ? dense : turned);
 }
 
 /* The share of the products that multiply no padding zero, where these are left out. */
@@ -128,6 +129,14 @@ static double tap_runs(const fc_part *part) {
     return (double)part->taps / (double)(whole_rows ? part->axis[2].kernel : 1);
 }
 
+/* Cycles of tasks besides windows and tiles. */
+static double task_cycles(const fc_part *part, const fc_machine *machine) {
+    fc_part blocked = *part;
+    prepare(&blocked, machine);
+    double chunks = (double)divide_up(part->group_in_ch, blocked.block[CHANNELS]);
+    return (double)block_count(part, blocked.block) * (TASK_CYCLES + TABLE_CYCLES * tap_runs(part) * chunks);
+}
+
 /* The share of pairs of rows of which some tap counts for one alone: their tiles are added up span by span, where rows
  * have no two tiles that could go together instead. */
 static double mixed_pairs(const fc_part *part) {
@@ -146,36 +155,54 @@ static double mixed_pairs(const fc_part *part) {
     return share < 1 ? share : 1;
 }
 
-/* Shares of the columns that lie in pieces of rows (cut_rows) of which some tap counts for a part, and of which a tap
- * counts for all but one or two; as the first MOST_TAPS say. */
-typedef struct column_shares {
-    double mixed, few;
-} column_shares;
+/* Whether blocks are one row each, of tensors without gaps: rows_are_one of direct.c. */
+static bool rows_are_one_dense(const fc_part *part) {
+    bool in_place = part->problem.x_channels_last && !FC_IS_NARROW && step_in_place(part, part->problem.in_ch);
+    return part->taps == 1 && (!in_place || (part->axis[1].stride == 1 && part->axis[2].stride == 1));
+}
 
-static column_shares column_shares_of(const fc_part *part) {
+/* The pieces of a row (cut_rows), and the shares of its columns in those of which some tap counts for a part, and of which
+ * a tap counts for all but one or two that a tile leaves out; as the first MOST_TAPS say. */
+typedef struct row_pieces {
+    int64_t count, columns[MOST_CUTS + 1];
+    double mixed, few;
+} row_pieces;
+
+static row_pieces row_pieces_of(const fc_part *part) {
     enum { MOST_TAPS = 64 };
     const fc_axis *axis = &part->axis[2];
     tap_run run[MOST_TAPS];
     chunk_taps chunk = {.run = run, .count = smaller(axis->kernel, MOST_TAPS)};
-    column_shares shares = {0, 0};
+    row_pieces pieces = {.count = 1, .columns = {axis->out * (rows_are_one_dense(part) ? part->axis[1].out : 1)}};
     if (!skip_of(part).axis[2])
-        return shares;
+        return pieces;
     for (int64_t k = 0; k < chunk.count; k++)
         outputs_inside(axis, 0, axis->out, k, &run[k].column_begin, &run[k].column_end);
     cut_rows(&chunk, axis->out);
+    pieces.count = chunk.cuts;
     for (int64_t piece = 0; piece < chunk.cuts; piece++) {
         int64_t begin = chunk.cut[piece], end = chunk.cut[piece + 1], few = 0;
-        double columns = (double)(end - begin) / (double)axis->out;
+        int64_t most = (end - begin) / divide_up(end - begin, SEGMENT) > 2 ? 2 : 0; /* that a tile leaves out */
+        double share = (double)(end - begin) / (double)axis->out;
         bool parts = false;
         for (int64_t k = 0; k < chunk.count; k++) {
             int64_t left_out = larger(run[k].column_begin - begin, 0) + larger(end - run[k].column_end, 0);
-            parts |= left_out > 2 && left_out < end - begin;
-            few += left_out > 0 && left_out <= 2 && left_out < end - begin;
+            parts |= left_out > most && left_out < end - begin;
+            few += left_out > 0 && left_out <= most && left_out < end - begin;
         }
-        shares.mixed += parts ? columns : 0;
-        shares.few += columns * (double)few / (double)chunk.count;
+        pieces.columns[piece] = end - begin;
+        pieces.mixed += parts ? share : 0;
+        pieces.few += share * (double)few / (double)chunk.count;
     }
-    return shares;
+    return pieces;
+}
+
+/* Cycles of a row's tiles of `vecs` vectors of channels. */
+static double pieces_cycles(const row_pieces *pieces, int64_t runs, int64_t vecs, const tile_work *work) {
+    double cycles = 0;
+    for (int64_t piece = 0; piece < pieces->count; piece++)
+        cycles += row_cycles(pieces->columns[piece], runs, vecs, work);
+    return cycles;
 }
 
 /* x and out, and the lines that groups of channels which end no vector leave to their stores to find: groups come to a
@@ -197,35 +224,36 @@ static FC_COLD double seconds(const fc_part *part, const fc_machine *machine) {
     double groups = (double)part->problem.groups, reduction = (double)part->reduction;
     double rows = (double)(part->axis[0].out * part->axis[1].out), pixels = (double)part->out_pixels;
     int64_t vectors = divide_up(part->group_out_ch, VL), pairs = vectors / BLOCK_VECS;
-    int64_t columns = part->axis[2].out, runs = part->axis[1].out > 1 || columns > SEGMENT ? 2 : 1;
     if (part->out_pixels == 0)
         return 0;
     double chunks = (double)divide_up(part->group_in_ch, chunk_channels(part)), kept = products_kept(part);
     double lane_weights = (double)(chunk_channels(part) * part->taps * BLOCK_LANES) * sizeof(real);
     double clock = machine->vector_fma_rate[FC_PASTE(FC_ISA_, FC_ISA)] / 2;
     double rows_whole = 1 - mixed_pairs(part);
-    column_shares columns_of = column_shares_of(part);
-    double columns_whole = 1 - columns_of.mixed * (SEGMENT >= 7 ? 1 : 0.4); /* short tiles have all of a tap or none */
+    row_pieces pieces = row_pieces_of(part);
+    double tile_rows = rows_are_one_dense(part) ? (double)part->axis[0].out : rows;
+    int64_t runs = tile_rows > 1 || pieces.columns[0] > SEGMENT ? 2 : 1;
+    double columns_whole = 1 - pieces.mixed * (SEGMENT >= 7 ? 1 : 0.4); /* short tiles have all of a tap or none */
     double tap_count = tap_runs(part) * chunks * kept, spans = tap_count;
     if (columns_whole == 1) /* the taps of a row of the kernel count for the same pixels */
         spans = chunks * kept * (double)(part->axis[0].kernel * part->axis[1].kernel);
     tile_work work = {reduction * kept, tap_count, chunks, 1 - rows_whole * columns_whole,
                       SELECT_CYCLES * tap_count + (SPAN_CYCLES + (columns_whole < 1 ? PIECE_CYCLES : 0)) * spans,
-                      FEW_CYCLES * tap_count * columns_of.few, 0, tiles_square(part)};
+                      FEW_CYCLES * tap_count * pieces.few, 0, tiles_square(part)};
     if (lane_weights > (double)machine->l1d_bytes / 2)
         work.weight_cycles = sizeof(vec) * clock / machine->l2_rate;
-    double tile = rows * (double)pairs * row_cycles(columns, runs, BLOCK_VECS, &work);
+    double tile = tile_rows * (double)pairs * pieces_cycles(&pieces, runs, BLOCK_VECS, &work);
     if (vectors % BLOCK_VECS)
-        tile += rows * row_cycles(columns, runs, 1, &work);
+        tile += tile_rows * pieces_cycles(&pieces, runs, 1, &work);
     /* Each row is turned around to leave by channels: much of the time of a group of few channels. A single channel takes as
      * long in either layout. */
     bool by_channel = part->problem.out_channels_last && part->problem.out_ch > 1;
-    double turn = by_channel ? 0 : 41 * rows * (double)(pairs + vectors % BLOCK_VECS);
+    double turn = by_channel ? 0 : 41 * tile_rows * (double)(pairs + vectors % BLOCK_VECS);
     double store = pixels * (double)vectors * ((VL == 16 ? 2.7 : 2.2) * chunks + (by_channel ? 0 : 6.3));
     /* Parts of vectors of channels go out one by one, or through masks; what they begin lies across lines. */
     bool ragged = by_channel && part->group_out_ch % VL != 0;
     store += ragged ? (FC_IS_NARROW ? 4.55 : 2.0 * (double)vectors - 0.5) * pixels : 0;
-    double cycles = groups * (tile + window_cycles(part, machine) + store + turn);
+    double cycles = groups * (tile + window_cycles(part, machine) + task_cycles(part, machine) + store + turn);
     double at_use = images_pack_at_use(part, 1) ? fc_at_use_seconds(part, machine) : 0; /* whatever the batch */
     return cycles / clock + traffic_seconds(part, machine) + 0.5 * fc_cost_passes(part, machine) + at_use;
 }
