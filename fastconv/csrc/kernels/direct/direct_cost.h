@@ -137,12 +137,12 @@ static double task_cycles(const fc_part *part, const fc_machine *machine) {
     return (double)block_count(part, blocked.block) * (TASK_CYCLES + TABLE_CYCLES * tap_runs(part) * chunks);
 }
 
-/* The share of pairs of rows of which some tap counts for one alone: their tiles are added up span by span, where rows
- * have no two tiles that could go together instead. */
+/* The share of pairs of rows of which some tap counts for one alone: their tiles are added up span by span, where pieces of
+ * rows have no two tiles that could go together instead. */
 static double mixed_pairs(const fc_part *part) {
     const fc_axis *axis = &part->axis[1];
     int64_t mixed = 0, last = -1;
-    if (!skip_of(part).axis[1] || axis->out < 2 || part->axis[2].out > SEGMENT)
+    if (!skip_of(part).axis[1] || axis->out < 2)
         return 0;
     for (int64_t k = 0; k < axis->kernel; k++) {
         int64_t edge[2];
@@ -161,11 +161,11 @@ static bool rows_are_one_dense(const fc_part *part) {
     return part->taps == 1 && (!in_place || (part->axis[1].stride == 1 && part->axis[2].stride == 1));
 }
 
-/* The pieces of a row (cut_rows), and the shares of its columns in those of which some tap counts for a part, and of which
- * a tap counts for all but one or two that a tile leaves out; as the first MOST_TAPS say. */
+/* The pieces of a row (cut_rows), and the shares of its columns in those of which some tap counts for a part, of which a tap
+ * counts for all but one or two that a tile leaves out, and that are one tile; as the first MOST_TAPS say. */
 typedef struct row_pieces {
     int64_t count, columns[MOST_CUTS + 1];
-    double mixed, few;
+    double mixed, few, single; /* single: of one tile */
 } row_pieces;
 
 static row_pieces row_pieces_of(const fc_part *part) {
@@ -174,8 +174,10 @@ static row_pieces row_pieces_of(const fc_part *part) {
     tap_run run[MOST_TAPS];
     chunk_taps chunk = {.run = run, .count = smaller(axis->kernel, MOST_TAPS)};
     row_pieces pieces = {.count = 1, .columns = {axis->out * (rows_are_one_dense(part) ? part->axis[1].out : 1)}};
+    pieces.single = pieces.columns[0] <= SEGMENT;
     if (!skip_of(part).axis[2])
         return pieces;
+    pieces.single = 0;
     for (int64_t k = 0; k < chunk.count; k++)
         outputs_inside(axis, 0, axis->out, k, &run[k].column_begin, &run[k].column_end);
     cut_rows(&chunk, axis->out);
@@ -192,6 +194,7 @@ static row_pieces row_pieces_of(const fc_part *part) {
         }
         pieces.columns[piece] = end - begin;
         pieces.mixed += parts ? share : 0;
+        pieces.single += end - begin <= SEGMENT ? share : 0;
         pieces.few += share * (double)few / (double)chunk.count;
     }
     return pieces;
@@ -229,8 +232,8 @@ static FC_COLD double seconds(const fc_part *part, const fc_machine *machine) {
     double chunks = (double)divide_up(part->group_in_ch, chunk_channels(part)), kept = products_kept(part);
     double lane_weights = (double)(chunk_channels(part) * part->taps * BLOCK_LANES) * sizeof(real);
     double clock = machine->vector_fma_rate[FC_PASTE(FC_ISA_, FC_ISA)] / 2;
-    double rows_whole = 1 - mixed_pairs(part);
     row_pieces pieces = row_pieces_of(part);
+    double rows_whole = 1 - mixed_pairs(part) * pieces.single;
     double tile_rows = rows_are_one_dense(part) ? (double)part->axis[0].out : rows;
     int64_t runs = tile_rows > 1 || pieces.columns[0] > SEGMENT ? 2 : 1;
     double columns_whole = 1 - pieces.mixed * (SEGMENT >= 7 ? 1 : 0.4); /* short tiles have all of a tap or none */
