@@ -102,16 +102,23 @@ double fc_cost_inside(const fc_axis *axis) {
     return all > 0 ? (double)inside / (double)all : 0;
 }
 
+/* What comes along with a group's piece of a pixel: a piece of n bytes lies in 1 + (n - element) / 64 lines of 64 bytes, on
+ * average, but no more than the other groups' channels. */
+static double bytes_beside(int64_t channels, int64_t group_channels, double element) {
+    double others = (double)(channels - group_channels) * element;
+    return others < 64 - element ? others : 64 - element;
+}
+
 double fc_cost_passes(const fc_part *part, const fc_machine *machine) {
     const fc_problem *p = &part->problem;
     double element = (double)fc_storage_size(p->dtype), groups = (double)p->groups, bytes = 0;
     if (p->groups == 1)
         return 0;
-    /* A piece of n bytes lies in 1 + (n - element) / 64 lines of 64 bytes, on average. */
     if (p->x_channels_last)
-        bytes += (double)(part->axis[0].in * part->axis[1].in) * columns_touched(part) * groups * (64 - element);
+        bytes += (double)(part->axis[0].in * part->axis[1].in) * columns_touched(part) * groups *
+                 bytes_beside(p->in_ch, p->in_ch / p->groups, element);
     if (p->out_channels_last)
-        bytes += 0.75 * (double)part->out_pixels * groups * (64 - element);
+        bytes += 0.75 * (double)part->out_pixels * groups * bytes_beside(p->out_ch, p->out_ch / p->groups, element);
     double beyond = fc_cost_beyond_l2(part, machine);
     double far = bytes_touched(part) < (double)machine->l3_bytes / 2 ? machine->l3_rate : machine->memory_rate;
     return bytes * (beyond / far + (1 - beyond) / machine->l2_rate);

@@ -84,7 +84,7 @@ FC_INLINE double fc_gemm_seconds(const fc_part *part, const fc_machine *machine,
     cycles = (double)p->groups * ((double)runs * cycles + 280); /* a group is a task of its own */
     /* A panel of channels-last channels is a piece of a pixel's lines, which beyond L2 come and go again for the next one. */
     double pieces = last ? (double)part->out_pixels * (double)p->groups * (double)(divide_up(part->group_out_ch, GEMM_ROWS) - 1) : 0;
-    double again = pieces * 2 * 64 * fc_cost_beyond_l2(part, machine) / machine->l3_rate;
+    double again = pieces * 32 * fc_cost_beyond_l2(part, machine) / machine->l3_rate;
     return 2 * cycles / machine->vector_fma_rate[FC_PASTE(FC_ISA_, FC_ISA)] + again +
            fc_cost_traffic(part, machine) + fc_cost_passes(part, machine);
 }

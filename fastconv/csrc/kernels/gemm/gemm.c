@@ -144,9 +144,11 @@ static void prepare(fc_part *part, const fc_machine *machine) {
     shifted_prepare(part, machine);
 }
 
-/* Cycles of copying rows besides their vectors: of a row, and of a call for some. */
+/* Cycles of copying rows besides their vectors: of a row, and of a call for some; of a row of a vector of channels that are
+ * turned around. */
 #define ROW_CYCLES 21.0
 #define COPY_CYCLES 170.0
+#define TURN_CYCLES 25.0
 
 static bool is_padded(const fc_part *part) {
     bool padded = false;
@@ -157,10 +159,11 @@ static bool is_padded(const fc_part *part) {
     return padded;
 }
 
-/* Cycles of a vector of one channel's row, where squares turn vectors of pixels of so many channels around. */
-static double turned_cycles(int64_t channels) {
-    double squares = (double)divide_up(channels, VL);
-    return 1.5 + (VL == 16 ? 7.5 : 4.5) * VL * squares / (double)channels;
+/* Cycles of a vector of one channel's row, where squares turn vectors of pixels of so many channels around: into panels in
+ * L1, or into rows in L2. */
+static double turned_cycles(int64_t channels, bool into_rows) {
+    double squares = (double)divide_up(channels, VL), wide = into_rows ? 13.5 : 7.5, narrow = into_rows ? 6.5 : 4.5;
+    return 1.5 + (VL == 16 ? wide : narrow) * VL * squares / (double)channels;
 }
 
 /* Besides their bytes, for lines of x beyond L2 that are a pixel apart, which no prefetcher foresees. */
@@ -177,11 +180,9 @@ static FC_COLD double near_seconds(const fc_part *part, const fc_machine *machin
     if (part->out_pixels == 0 || part->reduction == 0)
         return fc_gemm_seconds(part, machine, 1, part->out_pixels, 0);
     if (columns_are_rows(part) && !last) {
-        /* The last panel is packed, row by row of the image, if its vectors end past the channel's. */
+        /* The last panel is packed if its vectors end past the channel's. */
         int64_t vectors = divide_up(part->out_pixels, VL), tail = part->out_pixels % VL ? (vectors - 1) % GEMM_VECS + 1 : 0;
-        int64_t pixels = tail ? part->out_pixels - (vectors - tail) * VL : 0;
-        double runs = tail ? (double)(pixels / larger(part->axis[2].out, 1) + 1) : 0;
-        double packed = vectors > 0 ? (28.0 * runs + 3.0 * (double)tail) / (double)vectors : 0;
+        double packed = tail ? (28.0 + 3.0 * (double)tail) / (double)vectors : 0;
         return fc_gemm_seconds(part, machine, 1, part->out_pixels, packed) * unpacked * (tail ? lines * lines : 1);
     }
     fc_part blocked = *part;
@@ -196,10 +197,12 @@ static FC_COLD double near_seconds(const fc_part *part, const fc_machine *machin
         double copied = (double)(s.channel_pitch / VL) / (double)(vectors * part->taps);
         /* Sixteen rows are copied at once; where channels have one, each of them is set up for a row of its own. */
         double calls = (double)part->axis[0].kernel * ((double)s.rows * ROW_CYCLES + (double)divide_up(s.rows, 16) * COPY_CYCLES);
+        if (turns)
+            calls = (double)(part->axis[0].kernel * s.rows) * TURN_CYCLES / (double)smaller(part->group_in_ch, VL);
         calls += 4.0 * (double)part->taps; /* each step's place */
         bool drawn = !last || part->problem.in_ch == 2 || part->problem.in_ch == 4; /* from lines of other values too */
         double value = part->axis[2].stride > 1 || last ? 10.0 : 6.5;
-        double square = turned_cycles(part->group_in_ch) * (part->axis[2].stride > 1 ? 1.25 : 1);
+        double square = turned_cycles(part->group_in_ch, true) * (part->axis[2].stride > 1 ? 1.25 : 1);
         copied *= inside * (turns ? square : drawn ? value : 1.3 * VL);
         return unpacked * fc_gemm_seconds(part, machine, rows, width, copied + calls / (double)(vectors * part->taps)) +
                (turns ? lines_seconds(part, machine) : 0);
@@ -220,7 +223,7 @@ static FC_COLD double near_seconds(const fc_part *part, const fc_machine *machin
         double squares = runs * (double)divide_up((int64_t)((double)part->out_pixels / runs) + 1, VL) / vectors;
         double setup = run / (double)smaller(channels, VL) + found;
         return unpacked * fc_gemm_seconds(part, machine, 1, part->out_pixels,
-                                          setup * runs / vectors + inside * squares * turned_cycles(channels));
+                                          setup * runs / vectors + inside * squares * turned_cycles(channels, false));
     }
     double setup = (run + found) * runs / vectors, vector = dense ? 6.3 : inside * 1.2 * VL;
     return unpacked * fc_gemm_seconds(part, machine, 1, part->out_pixels, setup + vector);
