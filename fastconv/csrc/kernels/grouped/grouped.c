@@ -92,8 +92,8 @@ static double vectors_computed(const fc_part *part, int64_t rows) {
  * of so few sums. */
 static double step_cycles(const fc_part *part) {
     int64_t rest = part->group_out_ch % 4; /* panels of two and of one channel share their loads among few */
-    double few = rest == 0 ? 0 : rest == 2 ? 0.8 : 1.0;
-    double throughput = ((double)part->group_out_ch + few) * 0.68 * (double)row_vectors(part);
+    double few = (rest == 0 ? 0 : rest == 2 ? 0.8 : 1.0) * (VL == 16 ? 0.9 : 0.6);
+    double throughput = ((double)part->group_out_ch + few) * 0.57 * (double)row_vectors(part);
     double tiles = (double)(row_vectors(part) * divide_up(part->group_out_ch, TILE_ROWS)) / (double)most_vecs(part);
     return throughput > 4 * tiles ? throughput : 4 * tiles;
 }
@@ -103,7 +103,7 @@ static double window_cycles(const fc_part *part, const fc_machine *machine) {
     int64_t rows = part->group_in_ch * part->axis[0].kernel * part->axis[1].kernel;
     int64_t pitch = fc_row_shape_of(&part->axis[2], larger(part->axis[2].out, 1)).row_pitch;
     bool fits = rows * pitch * (int64_t)sizeof(real) <= (int64_t)machine->l1d_bytes;
-    double run = 3.5 + 0.5 * (double)part->axis[2].kernel;
+    double run = (3.5 + 0.5 * (double)part->axis[2].kernel) * (VL == 16 ? 1 : 0.6); /* short vectors share a line */
     return fits ? 0 : run * (double)(part->reduction / part->axis[2].kernel * row_vectors(part));
 }
 
@@ -114,7 +114,8 @@ static FC_COLD double seconds(const fc_part *part, const fc_machine *machine) {
         cycles = lane_cycles(part);
     } else {
         double vectors = out_rows * (double)row_vectors(part), out = (double)part->group_out_ch;
-        double store = !p->out_channels_last ? 3.0 * out : out < 4 ? 2.0 * VL * out : VL * out;
+        double placed = 10; /* a vector of pixels of a tile */
+        double store = !p->out_channels_last ? 5.5 * out : out < 4 ? 2.0 * VL * out : VL * out;
         bool dense = !p->x_channels_last && part->axis[2].stride <= 2;
         double planes = (double)(part->axis[0].kernel * part->axis[0].out); /* of depth, copied for every output's */
         fc_part blocked = *part;
@@ -129,10 +130,10 @@ static FC_COLD double seconds(const fc_part *part, const fc_machine *machine) {
         double copy = in_rows * (row + (double)part->axis[2].in * value);
         double steps = (double)part->reduction * step_cycles(part) * vectors_computed(part, chunk);
         double window = window_cycles(part, machine);
-        double rows = steps > window ? steps + 0.3 * window : window + 0.3 * steps; /* loads wait beside the sums */
+        double rows = steps > window ? steps + 0.15 * window : window + 0.3 * steps; /* loads wait beside the sums */
         double setup = turns ? 200.0 + 10.0 * planes * (double)part->group_in_ch
                              : 230.0 + 56.0 * planes * (double)part->group_in_ch;
-        cycles = (double)p->groups * (out_rows * rows + vectors * store + copy + setup);
+        cycles = (double)p->groups * (out_rows * rows + vectors * (placed + store) + copy + setup);
     }
     return cycles / (machine->vector_fma_rate[FC_PASTE(FC_ISA_, FC_ISA)] / 2) + fc_cost_traffic(part, machine);
 }
