@@ -48,8 +48,9 @@ static double planar_cycles(const fc_part *part, const fc_machine *machine) {
     /* Vectors of wide kernels lie across two lines; a tap's weights and pointers serve eight sums of 16 registers, not
      * sixteen; at stride 2 each vector is drawn together from two. */
     int64_t plane_taps = height->kernel * width->kernel;
-    double shared = plane_taps > 49 ? 0.92 : plane_taps > 9 || TILE_VECS < 3 ? 0.81 : 0.67;
-    double step = share_of(part) == 2 ? 2.0 : share_of(part) ? shared : dense_taps(width) ? 1.0 : 1.27;
+    double shared = plane_taps > 49 ? 0.92 : VL < 16 ? 0.7 : plane_taps > 9 ? 0.81 : 0.67;
+    double strided = plane_taps > 49 || plane_taps <= 9 ? 2.0 : 1.45;
+    double step = share_of(part) == 2 ? strided : share_of(part) ? shared : dense_taps(width) ? 1.0 : 0.95;
     double apart = VL == 16 ? 1.75 : p->in_ch == 1 ? 3.2 : 2.45; /* a channel's outputs are stored one by one */
     double narrow = apart * (double)width->out / (double)larger(vectors, 1);
     double store = p->out_channels_last && p->out_ch > 1 && !mixed ? narrow : 2.45;
@@ -63,7 +64,7 @@ static double planar_cycles(const fc_part *part, const fc_machine *machine) {
     double in_rows = (double)(rows_read(part, height->out) * part->axis[0].kernel * part->axis[0].out);
     double values = (double)smaller(vectors * VL * width->stride, width->in);
     double copy = narrow_rows || width->stride > 2 ? 2.7 * values : 5.2 * (double)(vectors * width->stride);
-    double copies = in_place ? 0 : in_rows * (copy + 18.7);
+    double copies = in_place ? 0 : in_rows * (copy + 13.0);
     double in_ch = (double)p->in_ch, out_ch = (double)p->out_ch, depths = (double)part->axis[0].out;
     store *= depths * (double)(height->out * vectors); /* rows past the last are summed, not stored */
     return out_ch * (out_rows * row + store + depths * tiles * TILE_CYCLES) + in_ch * (copies + depths * PLANE_CYCLES);
