@@ -18,6 +18,9 @@
  *   v_align(a, b, n)  lanes n, ..., n + VL - 1 of the 2 * VL values a, b; n from 0 to VL, known when unrolled
  *   lane_mask v_mask(begin, end)  lanes begin <= i < end; v_loadm(p, mask)  those lanes of p, else zeros; no
  *                    byte of another lane is read
+ *   v_fma_lanes(a, b, c, mask)  a * b + c in those lanes, c in the others; VEC_MASKS_FMA: it costs no more than v_fma,
+ *                    else it is not there
+ *   v_keep(a)        a, kept in a register: compilers load again for each of several FMAs what lies in memory
  *   lane_index v_lanes(int32_t[VL]) v_permute(a, lanes)  lane i of the result is lane lanes[i] of a
  *   v_transpose(rows)  a square of VL vectors, in place
  *   v_any_nan(a)     whether some lane is NaN
@@ -88,6 +91,17 @@ typedef real stor;
 #endif
 
 /* What follows needs nothing but the words above. */
+
+#ifndef VEC_MASKS_FMA
+#define VEC_MASKS_FMA 0
+#endif
+
+FC_INLINE vec v_keep(vec a) {
+#if FC_ISA_IS >= 2 && defined __GNUC__
+    __asm__("" : "+v"(a));
+#endif
+    return a;
+}
 
 #if !FC_IS_NARROW
 FC_INLINE vec v_loads(const stor *p) { return v_load(p); }

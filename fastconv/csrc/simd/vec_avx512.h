@@ -6,6 +6,7 @@
 
 #define TILE_ROWS 8
 #define TILE_VECS 3
+#define VEC_MASKS_FMA 1
 
 #if FC_IS_F64
 #define VL 8
@@ -64,6 +65,7 @@ FC_INLINE void v_transpose(vec rows[VL]) {
 typedef __mmask8 lane_mask;
 FC_INLINE lane_mask v_mask(int64_t begin, int64_t end) { return (lane_mask)(fc_mask(end) & ~fc_mask(begin)); }
 FC_INLINE vec v_loadm(const real *p, lane_mask mask) { return _mm512_maskz_loadu_pd(mask, p); }
+FC_INLINE vec v_fma_lanes(vec a, vec b, vec c, lane_mask mask) { return _mm512_mask3_fmadd_pd(a, b, c, mask); }
 FC_INLINE vec v_align(vec a, vec b, int n) {
     __m512i low = _mm512_castpd_si512(a), high = _mm512_castpd_si512(b);
     switch (n) { /* the count is part of the instruction */
@@ -167,6 +169,7 @@ FC_INLINE void v_transpose(vec rows[VL]) {
 typedef __mmask16 lane_mask;
 FC_INLINE lane_mask v_mask(int64_t begin, int64_t end) { return (lane_mask)(fc_mask(end) & ~fc_mask(begin)); }
 FC_INLINE vec v_loadm(const real *p, lane_mask mask) { return _mm512_maskz_loadu_ps(mask, p); }
+FC_INLINE vec v_fma_lanes(vec a, vec b, vec c, lane_mask mask) { return _mm512_mask3_fmadd_ps(a, b, c, mask); }
 FC_INLINE vec v_align(vec a, vec b, int n) {
     __m512i low = _mm512_castps_si512(a), high = _mm512_castps_si512(b);
     switch (n) { /* the count is part of the instruction */

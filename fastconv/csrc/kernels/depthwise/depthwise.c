@@ -140,7 +140,8 @@ typedef struct planar_scratch {
     int64_t *shift;         /* of each tap along width */
     lane_mask *masks;
     tile *tiles;
-    real *sums, *rows;      /* rows: the copies, or, in place, a row of zeros */
+    real *sums, *rows;      /* rows: the copies, or, in place, a row of zeros and copies of edge rows */
+    const real *low, *high; /* of x: the first element and one past the last */
     fc_axis axis;           /* of the copies */
     fc_row_shape shape;
     int64_t pitch, share;   /* of the table; see row_sweep.h */
@@ -158,13 +159,14 @@ static size_t planar_scratch_at(const fc_part *part, char *base, planar_scratch 
     fc_row_shape shape = copied_shape(part, part->block[STRIP]);
     int64_t depth = part->axis[0].kernel, entries = depth * table_pitch(part);
     int64_t copies = depth * rows_read(part, part->block[CHUNK_ROWS]) * shape.row_pitch + ROW_SLACK;
-    int64_t zeros = smaller(part->axis[2].in, MOST_COLUMNS);
+    row_reach reach = row_reach_of(part);
+    int64_t in_place = reach.edge_rows > MOST_EDGE_ROWS ? 0 : (1 + reach.edge_rows) * reach.pitch;
     int64_t tiles = divide_up(larger(part->block[STRIP], smaller(part->axis[2].out, MOST_COLUMNS)), VL);
     size_t sizes[7] = {(size_t)entries * sizeof(real *), (size_t)entries * sizeof(stor *),
                        (size_t)part->axis[2].kernel * sizeof(int64_t),
                        (MOST_MASKS + 2 * SWEEP_VECS) * sizeof(lane_mask), (size_t)tiles * sizeof(tile),
                        (SWEEP_SUMS + MIXED_VECS * VL) * sizeof(real),
-                       (size_t)larger(copies, zeros) * sizeof(real)};
+                       (size_t)larger(copies, in_place) * sizeof(real)};
     size_t starts[7], total = 0;
     for (int i = 0; i < 7; i++) {
         starts[i] = total;
@@ -204,10 +206,12 @@ static bool tile_inside(const fc_axis *width, const tile *t) {
 
 /* The masks of a tile at the ends of such a row. */
 static void fill_masks(const fc_axis *width, const tile *t, lane_mask *to) {
+    int64_t per_vec = SWEEP_MASKS_PER_VEC(width->stride), step = width->stride / per_vec; /* of x, between lanes */
     for (int64_t k = 0; k < width->kernel; k++)
-        for (int64_t load = 0; load < t->vecs * width->stride; load++) {
-            int64_t first = t->column * width->stride + k * width->dilation + load * VL - width->pad_before;
-            int64_t begin = smaller(larger(-first, 0), VL), end = smaller(larger(width->in - first, 0), VL);
+        for (int64_t i = 0; i < t->vecs * per_vec; i++) {
+            int64_t first = t->column * width->stride + k * width->dilation + i * VL * step - width->pad_before;
+            int64_t begin = first >= 0 ? 0 : smaller(divide_up(-first, step), VL);
+            int64_t end = first >= width->in ? 0 : smaller(divide_up(width->in - first, step), VL);
             *to++ = v_mask(smaller(begin, end), end);
         }
 }
@@ -230,7 +234,7 @@ static bool cut_tiles(const fc_part *part, planar_scratch *scratch, int64_t colu
         column += t->vecs * VL;
         if (scratch->in_place && !tile_inside(width, t)) {
             lane_mask *masks = scratch->masks + used;
-            t->mask_step = t->vecs * width->stride;
+            t->mask_step = t->vecs * SWEEP_MASKS_PER_VEC(width->stride);
             used += width->kernel * t->mask_step;
             if (used > MOST_MASKS)
                 return false;
@@ -247,10 +251,29 @@ static bool cut_tiles(const fc_part *part, planar_scratch *scratch, int64_t colu
     return true;
 }
 
+/* Zeros that masks leave out are not multiplied: weights that are no numbers would not show there. */
 static bool readable_in_place(const fc_part *part, const fc_tensor *x) {
     const fc_axis *width = &part->axis[2];
-    return SWEEP_MASKED && zero_padding(part) && share_of(part) != 0 && x->stride[4] == 1 &&
-           width->in <= MOST_COLUMNS && width->out <= MOST_COLUMNS;
+    bool masked = SWEEP_MASKED && zero_padding(part) && share_of(part) != 0 && x->stride[4] == 1 &&
+                  width->in <= MOST_COLUMNS && width->out <= MOST_COLUMNS;
+    if (!SWEEP_READS_PAST)
+        return masked;
+    int64_t step = x->stride[3] < 0 ? -x->stride[3] : x->stride[3];
+    return masked && !part->problem.weights_unsafe && (step >= width->in || part->axis[1].in == 1) &&
+           row_reach_of(part).edge_rows <= MOST_EDGE_ROWS;
+}
+
+/* The first element of x in memory and one past the last. */
+static void find_ends(const fc_part *part, const fc_tensor *x, planar_scratch *scratch) {
+    const int64_t sizes[5] = {part->problem.batch, scratch->mixed ? 1 : part->problem.in_ch, part->axis[0].in,
+                              part->axis[1].in, part->axis[2].in};
+    scratch->low = scratch->high = (const real *)x->data;
+    for (int i = 0; i < 5; i++) {
+        int64_t last = (sizes[i] - 1) * x->stride[i];
+        scratch->low += smaller(last, 0);
+        scratch->high += larger(last, 0);
+    }
+    scratch->high++;
 }
 
 /* What all channels of a task have in common. */
@@ -269,8 +292,10 @@ static void start_planar(const fc_call *call, planar_scratch *scratch) {
         scratch->masks[MOST_MASKS + i] = v_mask(0, VL);
     if (scratch->in_place && !cut_tiles(part, scratch, width->out))
         scratch->in_place = false, scratch->tiled_columns = 0;
-    if (scratch->in_place)
-        memset(scratch->rows, 0, (size_t)width->in * sizeof(real));
+    if (scratch->in_place) {
+        memset(scratch->rows, 0, (size_t)row_reach_of(part).pitch * sizeof(real));
+        find_ends(part, &call->tensors.x, scratch);
+    }
     for (int64_t k = 0; k < width->kernel; k++)
         scratch->shift[k] = scratch->in_place ? k * width->dilation - width->pad_before
                                               : fc_tap_shift(&scratch->shape, &scratch->axis, k);
@@ -296,6 +321,17 @@ typedef struct strip {
     int64_t w, columns;      /* output columns */
 } strip;
 
+/* The row at `row` or, where loads beside it would leave x, a copy in the next free place of `*room`. */
+static const real *edge_row(const planar_scratch *scratch, const row_reach *reach, const real *row, int64_t in,
+                            real **room) {
+    if (row - scratch->low >= reach->before && scratch->high - row >= reach->after)
+        return row;
+    real *copy = *room + reach->before;
+    memcpy(copy, row, (size_t)in * sizeof *row);
+    *room += reach->pitch;
+    return copy;
+}
+
 /* Fills the table with rows of x, and the row of zeros where those are padding. */
 static void find_rows(const fc_call *call, const planar_scratch *scratch, const strip *at) {
     const fc_part *part = call->part;
@@ -305,6 +341,9 @@ static void find_rows(const fc_call *call, const planar_scratch *scratch, const 
     int64_t blocks = fc_quotient(at->rows + scratch->block_rows - 1, scratch->block_rows);
     int64_t count = rows_read(part, blocks * scratch->block_rows);
     int64_t first = at->h * height->stride - height->pad_before;
+    row_reach reach = row_reach_of(part);
+    real *room = scratch->rows + reach.pitch;
+    const real *zeros = scratch->rows + reach.before;
     for (int64_t kd = 0; kd < depth->kernel; kd++) {
         int64_t d = fc_axis_source(depth, at->d * depth->stride + kd * depth->dilation);
         int64_t begin = smaller(larger(-first, 0), count), end = smaller(larger(height->in - first, begin), count);
@@ -313,11 +352,11 @@ static void find_rows(const fc_call *call, const planar_scratch *scratch, const 
             begin = end = count;
         const real *row = plane + d * x->stride[2] + (first + begin) * x->stride[3];
         for (int64_t i = begin; i < end; i++, row += x->stride[3])
-            table[i] = row;
+            table[i] = SWEEP_READS_PAST ? edge_row(scratch, &reach, row, part->axis[2].in, &room) : row;
         for (int64_t i = 0; !at->again && i < begin; i++)
-            table[i] = scratch->rows;
+            table[i] = zeros;
         for (int64_t i = end; !at->again && i < count; i++)
-            table[i] = scratch->rows;
+            table[i] = zeros;
     }
 }
 

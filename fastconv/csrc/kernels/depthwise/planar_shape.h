@@ -7,7 +7,7 @@
 #include "kernels/depthwise/row_sweep.h"
 
 enum { STRIP = 0, CHUNK_ROWS = 1 }; /* of part->block */
-enum { FEW_TAPS = 16, MOST_MASKS = 256, MOST_COLUMNS = 8192 }; /* of rows read in place */
+enum { FEW_TAPS = 16, MOST_MASKS = 256, MOST_COLUMNS = 8192, MOST_EDGE_ROWS = 64 }; /* of rows read in place */
 
 /* Few channels leave most lanes empty, so their planes are copied out instead. */
 static bool enough_lanes(const fc_part *part) { return 2 * part->problem.in_ch >= VL; }
@@ -57,6 +57,26 @@ static fc_row_shape copied_shape(const fc_part *part, int64_t columns) {
 /* Rows of x behind `rows` output rows of one depth tap. */
 static int64_t rows_read(const fc_part *part, int64_t rows) {
     return (rows - 1) * part->axis[1].stride + fc_axis_reach(&part->axis[1]) + 1;
+}
+
+/* What the loads of a row in place touch: from `before` elements before its first to `after` elements from there; one copy
+ * of a row takes `pitch`. The first and the last rows of x are copied, so that nothing outside of it is read: at most
+ * edge_rows behind a block of outputs, as rows are at least a row apart. */
+typedef struct row_reach {
+    int64_t before, after, pitch, edge_rows;
+} row_reach;
+
+static row_reach row_reach_of(const fc_part *part) {
+    const fc_axis *width = &part->axis[2];
+    if (!SWEEP_READS_PAST)
+        return (row_reach){.pitch = smaller(width->in, MOST_COLUMNS)};
+    int64_t lanes = channels_mix(part) ? MIXED_VECS * VL : VL;
+    int64_t in = larger(width->in, 1), end = round_up(width->out, lanes) * width->stride;
+    row_reach reach = {.before = larger(width->pad_before, 0)};
+    reach.after = larger(end + fc_axis_reach(width) - width->pad_before, in);
+    reach.pitch = round_up(reach.before + reach.after, VL);
+    reach.edge_rows = part->axis[0].kernel * (divide_up(reach.before, in) + divide_up(reach.after - in, in));
+    return reach;
 }
 
 /* See sweep_mixed: rows of a few interleaved channels that could be read as they lie. */

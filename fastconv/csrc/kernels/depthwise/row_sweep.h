@@ -25,7 +25,7 @@ typedef struct row_sweep {
     int64_t row_step, tap_step; /* table entries between output rows and between taps along height */
     const int64_t *shift;       /* of each tap along width, in reals */
     int64_t column;             /* first output column, from the table's */
-    const lane_mask *masks;     /* [tap along width][load]: lanes inside x; or NULL, see SWEEP_MASKS */
+    const lane_mask *masks;     /* [tap along width][vector or load]: lanes inside x; or NULL, see SWEEP_MASKS */
     int64_t mask_step;          /* from one tap's to the next's */
     int64_t depth_taps, width_taps, taps; /* taps: along height, of this group */
     bool dense_taps;            /* tap k's shift is k */
@@ -73,14 +73,35 @@ FC_INLINE void sweep_store(const int rows, const int vecs, const row_sweep *s, i
     }
 }
 
-/* VL values `stride` apart. */
+/* Which bodies there are, with and without masks. Rows are copied where a masked load is many instructions; where
+ * masks cost little, rows without padding have masks of all lanes. */
+#define SWEEP_MASKED (!FC_IS_NARROW && FC_ISA_IS >= 2)
+#define SWEEP_INSIDE (!SWEEP_MASKED || TILE_VECS < 3)
+/* Masks of the sums' lanes in place of the loads': a masked load takes the slot of an FMA (1.3-fold, 5x5 and 7x7). Loads
+ * then read past a row's ends, which must lie in memory that may be read. */
+#define SWEEP_READS_PAST (SWEEP_MASKED && VEC_MASKS_FMA)
+
+/* VL values `stride` apart, those that masks leave out zero or, with SWEEP_READS_PAST, any. */
 FC_INLINE vec sweep_load(const int stride, const int masked, const real *p, const lane_mask *mask) {
-    vec low = masked ? v_loadm(p, mask[0]) : v_load(p);
+    const int by_load = masked && !SWEEP_READS_PAST;
+    vec low = by_load ? v_loadm(p, mask[0]) : v_load(p);
     if (stride == 1)
         return low;
-    vec high = masked ? v_loadm(p + VL, mask[1]) : v_load(p + VL), odd;
+    vec high = by_load ? v_loadm(p + VL, mask[1]) : v_load(p + VL), odd;
     v_deinterleave(low, high, &low, &odd);
     return low;
+}
+
+/* The masks of a vector of outputs: of its one or two loads, or of its sums. */
+#define SWEEP_MASKS_PER_VEC(stride) (SWEEP_READS_PAST ? 1 : (stride))
+
+FC_INLINE vec sweep_fma(const int masked, vec weight, vec x, vec sum, const lane_mask *mask) {
+#if SWEEP_READS_PAST
+    if (masked)
+        return v_fma_lanes(weight, x, sum, *mask);
+#endif
+    (void)masked, (void)mask;
+    return v_fma(weight, x, sum);
 }
 
 /* Asks for what the blocks SWEEP_AHEAD further along the row read and write: a dozen rows at once are more streams
@@ -115,18 +136,23 @@ FC_INLINE void sweep_shared(const int taps, const int rows, const int vecs, cons
             lane_mask mask[SWEEP_VECS];
             FC_UNROLL_ALL for (int t = 0; t < taps; t++)
                 weight[t] = v_set1(weights[t]);
+            const int per_vec = SWEEP_MASKS_PER_VEC(stride);
             if (masked)
-                FC_UNROLL_ALL for (int v = 0; v < vecs * stride; v++)
+                FC_UNROLL_ALL for (int v = 0; v < vecs * per_vec; v++)
                     mask[v] = masks[v];
             FC_UNROLL_ALL for (int i = 0; i < (rows - 1) * stride + taps; i++) {
                 const real *row = table[i] + shift;
                 vec x[SWEEP_VECS];
                 FC_UNROLL_ALL for (int v = 0; v < vecs; v++)
-                    x[v] = sweep_load(stride, masked, row + v * stride * VL, mask + v * stride);
+                    x[v] = sweep_load(stride, masked, row + v * stride * VL, mask + v * per_vec);
+                if (TILE_VECS >= 3 || taps >= 5) /* else there are no registers for it */
+                    FC_UNROLL_ALL for (int v = 0; v < vecs; v++)
+                        x[v] = v_keep(x[v]);
                 FC_UNROLL_ALL for (int r = 0; r < rows; r++)
                     if (i - r * stride >= 0 && i - r * stride < taps)
                         FC_UNROLL_ALL for (int v = 0; v < vecs; v++)
-                            acc[r * vecs + v] = v_fma(weight[i - r * stride], x[v], acc[r * vecs + v]);
+                            acc[r * vecs + v] = sweep_fma(masked, weight[i - r * stride], x[v], acc[r * vecs + v],
+                                                          mask + v * per_vec);
             }
         }
     }
@@ -172,11 +198,11 @@ FC_INLINE void sweep_mixed(const int taps, const row_sweep *s, int64_t block) {
             FC_UNROLL_ALL for (int i = 0; i < ROWS - 1 + taps; i++) {
                 const real *row = table[i] + s->shift[k] + column;
                 FC_UNROLL_ALL for (int v = 0; v < VECS; v++) {
-                    vec x = v_loadm(row + v * VL, masks[v]);
+                    vec x = v_keep(sweep_load(1, 1, row + v * VL, masks + v));
                     FC_UNROLL_ALL for (int r = 0; r < ROWS; r++)
                         if (i - r >= 0 && i - r < taps)
-                            acc[r * VECS + v] =
-                                v_fma(v_load(weights + ((i - r) * VECS + v) * VL), x, acc[r * VECS + v]);
+                            acc[r * VECS + v] = sweep_fma(1, v_load(weights + ((i - r) * VECS + v) * VL), x,
+                                                          acc[r * VECS + v], masks + v);
                 }
             }
     }
@@ -294,10 +320,6 @@ FC_INLINE sweep_block sweep_block_of(int rows, int64_t vecs_left) {
     BLOCK(0, 1, 4) BLOCK(0, 1, 3) BLOCK(0, 1, 2) BLOCK(0, 1, 1)
 #define SWEEP_LONG_ROW(BLOCK) BLOCK(0, 1, 12) BLOCK(0, 1, 11) BLOCK(0, 1, 10) BLOCK(0, 1, 9)
 
-/* Which bodies there are, with and without masks. Rows are copied where a masked load is many instructions; where
- * it costs no more than another, rows without padding have masks of all lanes. */
-#define SWEEP_MASKED (!FC_IS_NARROW && FC_ISA_IS >= 2)
-#define SWEEP_INSIDE (!SWEEP_MASKED || TILE_VECS < 3)
 /* Rows are shared at a stride of 2 as well where the code that takes is worth its size. */
 #define SWEEP_MOST_STRIDE (SWEEP_MASKED ? 2 : 1)
 
