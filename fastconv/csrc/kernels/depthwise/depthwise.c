@@ -142,6 +142,7 @@ typedef struct planar_scratch {
     tile *tiles;
     real *sums, *rows;      /* rows: the copies, or, in place, a row of zeros and copies of edge rows */
     const real *low, *high; /* of x: the first element and one past the last */
+    row_reach reach;        /* of rows in place */
     fc_axis axis;           /* of the copies */
     fc_row_shape shape;
     int64_t pitch, share;   /* of the table; see row_sweep.h */
@@ -293,7 +294,8 @@ static void start_planar(const fc_call *call, planar_scratch *scratch) {
     if (scratch->in_place && !cut_tiles(part, scratch, width->out))
         scratch->in_place = false, scratch->tiled_columns = 0;
     if (scratch->in_place) {
-        memset(scratch->rows, 0, (size_t)row_reach_of(part).pitch * sizeof(real));
+        scratch->reach = row_reach_of(part);
+        memset(scratch->rows, 0, (size_t)scratch->reach.pitch * sizeof(real));
         find_ends(part, &call->tensors.x, scratch);
     }
     for (int64_t k = 0; k < width->kernel; k++)
@@ -321,15 +323,20 @@ typedef struct strip {
     int64_t w, columns;      /* output columns */
 } strip;
 
-/* The row at `row` or, where loads beside it would leave x, a copy in the next free place of `*room`. */
-static const real *edge_row(const planar_scratch *scratch, const row_reach *reach, const real *row, int64_t in,
-                            real **room) {
-    if (row - scratch->low >= reach->before && scratch->high - row >= reach->after)
-        return row;
-    real *copy = *room + reach->before;
-    memcpy(copy, row, (size_t)in * sizeof *row);
-    *room += reach->pitch;
-    return copy;
+/* Whether loads beside the row at `row` stay inside x. */
+static bool beside_inside(const planar_scratch *scratch, const real *row) {
+    return !SWEEP_READS_PAST ||
+           (row - scratch->low >= scratch->reach.before && scratch->high - row >= scratch->reach.after);
+}
+
+/* In place of rows of x, `in` elements each, copies of those beside which loads would leave x. */
+static void copy_edge_rows(const planar_scratch *scratch, int64_t in, const real **row, const real **end,
+                           real **room) {
+    for (; row < end; row++)
+        if (!beside_inside(scratch, *row)) {
+            *row = memcpy(*room + scratch->reach.before, *row, (size_t)in * sizeof **row);
+            *room += scratch->reach.pitch;
+        }
 }
 
 /* Fills the table with rows of x, and the row of zeros where those are padding. */
@@ -341,9 +348,8 @@ static void find_rows(const fc_call *call, const planar_scratch *scratch, const 
     int64_t blocks = fc_quotient(at->rows + scratch->block_rows - 1, scratch->block_rows);
     int64_t count = rows_read(part, blocks * scratch->block_rows);
     int64_t first = at->h * height->stride - height->pad_before;
-    row_reach reach = row_reach_of(part);
-    real *room = scratch->rows + reach.pitch;
-    const real *zeros = scratch->rows + reach.before;
+    real *room = scratch->rows + scratch->reach.pitch;
+    const real *zeros = scratch->rows + scratch->reach.before;
     for (int64_t kd = 0; kd < depth->kernel; kd++) {
         int64_t d = fc_axis_source(depth, at->d * depth->stride + kd * depth->dilation);
         int64_t begin = smaller(larger(-first, 0), count), end = smaller(larger(height->in - first, begin), count);
@@ -352,7 +358,9 @@ static void find_rows(const fc_call *call, const planar_scratch *scratch, const 
             begin = end = count;
         const real *row = plane + d * x->stride[2] + (first + begin) * x->stride[3];
         for (int64_t i = begin; i < end; i++, row += x->stride[3])
-            table[i] = SWEEP_READS_PAST ? edge_row(scratch, &reach, row, part->axis[2].in, &room) : row;
+            table[i] = row;
+        if (begin < end && !(beside_inside(scratch, table[begin]) && beside_inside(scratch, table[end - 1])))
+            copy_edge_rows(scratch, part->axis[2].in, table + begin, table + end, &room);
         for (int64_t i = 0; !at->again && i < begin; i++)
             table[i] = zeros;
         for (int64_t i = end; !at->again && i < count; i++)

@@ -77,23 +77,23 @@ FC_INLINE void sweep_store(const int rows, const int vecs, const row_sweep *s, i
  * masks cost little, rows without padding have masks of all lanes. */
 #define SWEEP_MASKED (!FC_IS_NARROW && FC_ISA_IS >= 2)
 #define SWEEP_INSIDE (!SWEEP_MASKED || TILE_VECS < 3)
-/* Masks of the sums' lanes in place of the loads': a masked load takes the slot of an FMA (1.3-fold, 5x5 and 7x7). Loads
- * then read past a row's ends, which must lie in memory that may be read. */
+/* Masks of the sums' lanes in place of the loads': a masked load takes the slot of an FMA (1.1 to 1.3-fold from five taps
+ * on; fewer lose up to 6 %, so these keep masked loads where the masks are the same). Loads then read past a row's ends,
+ * which must lie in memory that may be read. */
 #define SWEEP_READS_PAST (SWEEP_MASKED && VEC_MASKS_FMA)
+#define SWEEP_MASKS_SUMS(taps, stride) (SWEEP_READS_PAST && ((taps) > 3 || (stride) > 1))
+/* The masks of a vector of outputs: of its sums, or of its one or two loads. */
+#define SWEEP_MASKS_PER_VEC(stride) (SWEEP_READS_PAST ? 1 : (stride))
 
-/* VL values `stride` apart, those that masks leave out zero or, with SWEEP_READS_PAST, any. */
+/* VL values `stride` apart. */
 FC_INLINE vec sweep_load(const int stride, const int masked, const real *p, const lane_mask *mask) {
-    const int by_load = masked && !SWEEP_READS_PAST;
-    vec low = by_load ? v_loadm(p, mask[0]) : v_load(p);
+    vec low = masked ? v_loadm(p, mask[0]) : v_load(p);
     if (stride == 1)
         return low;
-    vec high = by_load ? v_loadm(p + VL, mask[1]) : v_load(p + VL), odd;
+    vec high = masked ? v_loadm(p + VL, mask[1]) : v_load(p + VL), odd;
     v_deinterleave(low, high, &low, &odd);
     return low;
 }
-
-/* The masks of a vector of outputs: of its one or two loads, or of its sums. */
-#define SWEEP_MASKS_PER_VEC(stride) (SWEEP_READS_PAST ? 1 : (stride))
 
 FC_INLINE vec sweep_fma(const int masked, vec weight, vec x, vec sum, const lane_mask *mask) {
 #if SWEEP_READS_PAST
@@ -121,6 +121,8 @@ FC_INLINE void sweep_prefetch(const int taps, const int rows, const int vecs, co
 /* Rows shared between `taps` taps along height; stride: of both axes, 1 or 2. */
 FC_INLINE void sweep_shared(const int taps, const int rows, const int vecs, const int stride, const int masked,
                             const row_sweep *s, int64_t block) {
+    const int masks_sums = masked && SWEEP_MASKS_SUMS(taps, stride), masks_loads = masked && !masks_sums;
+    const int per_vec = SWEEP_MASKS_PER_VEC(stride);
     vec acc[SWEEP_SUMS / VL];
     sweep_start(rows, vecs, s, acc);
     const real *weights = s->weights;
@@ -136,7 +138,6 @@ FC_INLINE void sweep_shared(const int taps, const int rows, const int vecs, cons
             lane_mask mask[SWEEP_VECS];
             FC_UNROLL_ALL for (int t = 0; t < taps; t++)
                 weight[t] = v_set1(weights[t]);
-            const int per_vec = SWEEP_MASKS_PER_VEC(stride);
             if (masked)
                 FC_UNROLL_ALL for (int v = 0; v < vecs * per_vec; v++)
                     mask[v] = masks[v];
@@ -144,14 +145,14 @@ FC_INLINE void sweep_shared(const int taps, const int rows, const int vecs, cons
                 const real *row = table[i] + shift;
                 vec x[SWEEP_VECS];
                 FC_UNROLL_ALL for (int v = 0; v < vecs; v++)
-                    x[v] = sweep_load(stride, masked, row + v * stride * VL, mask + v * per_vec);
+                    x[v] = sweep_load(stride, masks_loads, row + v * stride * VL, mask + v * per_vec);
                 if (TILE_VECS >= 3 || taps >= 5) /* else there are no registers for it */
                     FC_UNROLL_ALL for (int v = 0; v < vecs; v++)
                         x[v] = v_keep(x[v]);
                 FC_UNROLL_ALL for (int r = 0; r < rows; r++)
                     if (i - r * stride >= 0 && i - r * stride < taps)
                         FC_UNROLL_ALL for (int v = 0; v < vecs; v++)
-                            acc[r * vecs + v] = sweep_fma(masked, weight[i - r * stride], x[v], acc[r * vecs + v],
+                            acc[r * vecs + v] = sweep_fma(masks_sums, weight[i - r * stride], x[v], acc[r * vecs + v],
                                                           mask + v * per_vec);
             }
         }
@@ -198,10 +199,10 @@ FC_INLINE void sweep_mixed(const int taps, const row_sweep *s, int64_t block) {
             FC_UNROLL_ALL for (int i = 0; i < ROWS - 1 + taps; i++) {
                 const real *row = table[i] + s->shift[k] + column;
                 FC_UNROLL_ALL for (int v = 0; v < VECS; v++) {
-                    vec x = v_keep(sweep_load(1, 1, row + v * VL, masks + v));
+                    vec x = v_keep(sweep_load(1, !SWEEP_MASKS_SUMS(taps, 1), row + v * VL, masks + v));
                     FC_UNROLL_ALL for (int r = 0; r < ROWS; r++)
                         if (i - r >= 0 && i - r < taps)
-                            acc[r * VECS + v] = sweep_fma(1, v_load(weights + ((i - r) * VECS + v) * VL), x,
+                            acc[r * VECS + v] = sweep_fma(SWEEP_MASKS_SUMS(taps, 1), v_load(weights + ((i - r) * VECS + v) * VL), x,
                                                           acc[r * VECS + v], masks + v);
                 }
             }
