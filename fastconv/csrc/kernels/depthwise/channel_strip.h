@@ -66,7 +66,9 @@ static double strip_cycles(const fc_part *part, const fc_machine *machine) {
     double store = part->problem.out_channels_last ? 3.6 : 6, copy = part->problem.x_channels_last ? 1.8 : 3.6;
     double read = (double)strip_rows_read(part, rows) / (double)rows * (double)part->axis[0].kernel;
     double columns = (double)strip_window_columns(part, part->axis[2].out);
-    return blocks * out_rows * (pixels * ((double)part->taps * 0.69 + tap_rows * 1.8 + store) + columns * read * copy);
+    double inside = fc_cost_inside(&part->axis[0]) * fc_cost_inside(height); /* rows of padding are not multiplied */
+    double sums = inside * ((double)part->taps * (VL == 16 ? 0.55 : 0.48) + tap_rows * 1.8);
+    return blocks * out_rows * (pixels * (sums + store) + columns * read * copy);
 }
 
 typedef struct strip_scratch {

@@ -48,8 +48,8 @@ static double planar_cycles(const fc_part *part, const fc_machine *machine) {
     /* Vectors of wide kernels lie across two lines; a tap's weights and pointers serve eight sums of 16 registers, not
      * sixteen; at stride 2 each vector is drawn together from two. */
     int64_t plane_taps = height->kernel * width->kernel;
-    double shared = plane_taps > 49 ? 0.92 : VL < 16 ? 0.7 : plane_taps > 9 ? 0.81 : 0.67;
-    double strided = plane_taps > 49 || plane_taps <= 9 ? 2.0 : 1.45;
+    double shared = plane_taps > 49 ? 0.78 : VL < 16 || plane_taps > 9 ? 0.7 : 0.67;
+    double strided = plane_taps > 49 || plane_taps <= 9 ? 1.85 : VL < 16 ? 1.45 : 1.2;
     double step = share_of(part) == 2 ? strided : share_of(part) ? shared : dense_taps(width) ? 1.0 : 0.95;
     double apart = VL == 16 ? 1.75 : p->in_ch == 1 ? 3.2 : 2.45; /* a channel's outputs are stored one by one */
     double narrow = apart * (double)width->out / (double)larger(vectors, 1);

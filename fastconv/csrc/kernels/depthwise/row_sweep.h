@@ -77,11 +77,9 @@ FC_INLINE void sweep_store(const int rows, const int vecs, const row_sweep *s, i
  * masks cost little, rows without padding have masks of all lanes. */
 #define SWEEP_MASKED (!FC_IS_NARROW && FC_ISA_IS >= 2)
 #define SWEEP_INSIDE (!SWEEP_MASKED || TILE_VECS < 3)
-/* Masks of the sums' lanes in place of the loads': a masked load takes the slot of an FMA (1.1 to 1.3-fold from five taps
- * on; fewer lose up to 6 %, so these keep masked loads where the masks are the same). Loads then read past a row's ends,
- * which must lie in memory that may be read. */
+/* Masks of the sums' lanes in place of the loads': a masked load takes the slot of an FMA (1.05 to 1.2-fold). Loads then
+ * read past a row's ends, which must lie in memory that may be read. */
 #define SWEEP_READS_PAST (SWEEP_MASKED && VEC_MASKS_FMA)
-#define SWEEP_MASKS_SUMS(taps, stride) (SWEEP_READS_PAST && ((taps) > 3 || (stride) > 1))
 /* The masks of a vector of outputs: of its sums, or of its one or two loads. */
 #define SWEEP_MASKS_PER_VEC(stride) (SWEEP_READS_PAST ? 1 : (stride))
 
@@ -121,7 +119,7 @@ FC_INLINE void sweep_prefetch(const int taps, const int rows, const int vecs, co
 /* Rows shared between `taps` taps along height; stride: of both axes, 1 or 2. */
 FC_INLINE void sweep_shared(const int taps, const int rows, const int vecs, const int stride, const int masked,
                             const row_sweep *s, int64_t block) {
-    const int masks_sums = masked && SWEEP_MASKS_SUMS(taps, stride), masks_loads = masked && !masks_sums;
+    const int masks_sums = masked && SWEEP_READS_PAST, masks_loads = masked && !SWEEP_READS_PAST;
     const int per_vec = SWEEP_MASKS_PER_VEC(stride);
     vec acc[SWEEP_SUMS / VL];
     sweep_start(rows, vecs, s, acc);
@@ -199,10 +197,10 @@ FC_INLINE void sweep_mixed(const int taps, const row_sweep *s, int64_t block) {
             FC_UNROLL_ALL for (int i = 0; i < ROWS - 1 + taps; i++) {
                 const real *row = table[i] + s->shift[k] + column;
                 FC_UNROLL_ALL for (int v = 0; v < VECS; v++) {
-                    vec x = v_keep(sweep_load(1, !SWEEP_MASKS_SUMS(taps, 1), row + v * VL, masks + v));
+                    vec x = v_keep(sweep_load(1, !SWEEP_READS_PAST, row + v * VL, masks + v));
                     FC_UNROLL_ALL for (int r = 0; r < ROWS; r++)
                         if (i - r >= 0 && i - r < taps)
-                            acc[r * VECS + v] = sweep_fma(SWEEP_MASKS_SUMS(taps, 1), v_load(weights + ((i - r) * VECS + v) * VL), x,
+                            acc[r * VECS + v] = sweep_fma(SWEEP_READS_PAST, v_load(weights + ((i - r) * VECS + v) * VL), x,
                                                           acc[r * VECS + v], masks + v);
                 }
             }
