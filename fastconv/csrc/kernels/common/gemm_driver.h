@@ -81,6 +81,8 @@ FC_INLINE double fc_gemm_seconds(const fc_part *part, const fc_machine *machine,
     double store = in_registers ? aligned : last ? turned : 13.0;
     double cycles = (double)part->reduction * (step / 0.92 + 0.61 * column * (double)vectors) + tiles * 32 * chunks +
                     rows * (double)vectors * (store + 2 * (chunks - 1));
+    /* Squares that pixels fill a part of. */
+    cycles += last && VL == 16 && length % VL ? 90.0 * (double)divide_up(part->group_out_ch, GEMM_ROWS) : 0;
     cycles = (double)p->groups * ((double)runs * cycles + 280); /* a group is a task of its own */
     /* A panel of channels-last channels is a piece of a pixel's lines, which beyond L2 come and go again for the next one. */
     double pieces = last ? (double)part->out_pixels * (double)p->groups * (double)(divide_up(part->group_out_ch, GEMM_ROWS) - 1) : 0;

@@ -147,7 +147,7 @@ static void prepare(fc_part *part, const fc_machine *machine) {
 /* Cycles of copying rows besides their vectors: of a row, and of a call for some; of a row of a vector of channels that are
  * turned around. */
 #define ROW_CYCLES 21.0
-#define COPY_CYCLES 170.0
+#define COPY_CYCLES 120.0
 #define TURN_CYCLES 25.0
 
 static bool is_padded(const fc_part *part) {
