@@ -60,7 +60,7 @@ static void prepare(fc_part *part, const fc_machine *machine) {
 /* Of a square transposed, with what loading it waits for; of a pixel gathered for that; of a run of tiles. */
 #define SQUARE_CYCLES 200.0
 #define GATHER_CYCLES 1.5
-#define RUN_CYCLES 60.0
+#define RUN_CYCLES 250.0
 
 /* Bytes that come in pieces between products take longer than the machine's rate says. */
 #define STREAM_FACTOR 1.3
@@ -118,6 +118,7 @@ static FC_COLD double seconds(const fc_part *part, const fc_machine *machine) {
     }
     /* As measured; why F(2, 3) takes less of its products' time was not looked for. */
     double share = OUT_TILE == 2 ? 0.82 : 0.97;
+    share *= rows == 1 ? 1.5 : 1; /* each tile of inputs is loaded for one of weights */
     return groups * (share * dots + 1.85 * cycles / vector_rate + 0.57 * stream / l3 +
                      1.3 * (double)panels_of(&shaped, &s) * machine->task_seconds);
 }

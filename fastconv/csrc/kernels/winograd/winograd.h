@@ -37,7 +37,7 @@ static void prepare(fc_part *part, const fc_machine *machine) {
 
 /* Cycles per vector of one product: its share of the transforms, and of making transformed weights. */
 #define INPUT_CYCLES (TAPS == 2 ? 10.0 : OUT_TILE == 2 ? 9.4 : 11.3)
-#define OUTPUT_CYCLES (TAPS == 2 ? 6.5 : OUT_TILE == 2 ? 6.0 : 6.8)
+#define OUTPUT_CYCLES (TAPS == 2 ? 6.5 : OUT_TILE == 2 ? (VL == 16 ? 6.0 : 3.6) : 6.8)
 #define PRODUCT_CYCLES 4.5 /* at least, for each output channel: sums of a few steps wait for one another */
 #define REST_CYCLES 1.5 /* of a tile that fills no vector, whose sums lie along the rows */
 #define WEIGHT_CYCLES (TILE_VECS >= 3 ? 6.5 : 8.0) /* of 32 registers, or of 16 */
