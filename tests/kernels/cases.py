@@ -275,6 +275,10 @@ def depthwise():
     for h, w, k in blocks:  # of rows and columns, their ends and the padding
         yield Case(2, 4, (h, w), (k, k), padding=both(k // 2, k // 2), groups=2, bias=True)
         yield Case(2, 2, (2 * h, 2 * w), (k, k), (2, 2), padding=both(k // 2, k // 2), groups=2)
+    for h, w in ((1, 1), (2, 3), (3, 14), (2, 17), (1, 40)):  # loads reach far beside short rows
+        yield Case(3, 3, (h, w), (5, 7), padding=both(2, 3), groups=3, batch=2)
+        yield Case(2, 4, (h, w), (5, 5), (2, 2), padding=both(2, 4), groups=2)
+        yield Case(3, 3, (2, h, w), (3, 5, 5), padding=both(1, 2, 2), groups=3)
     yield Case(19, 19, (37,), (3,), padding=both(1), groups=19)
     yield Case(5, 10, (29,), (4,), (2,), (3,), ((9, 0),), groups=5)
     yield Case(7, 7, (4, 5, 9), (3, 3, 3), padding=both(1, 1, 1), groups=7)
