@@ -50,16 +50,17 @@ static double planar_cycles(const fc_part *part, const fc_machine *machine) {
     int64_t plane_taps = height->kernel * width->kernel;
     double shared = plane_taps > 49 ? 0.78 : VL < 16 || plane_taps > 9 ? 0.7 : 0.67;
     double strided = plane_taps > 49 || plane_taps <= 9 ? 1.85 : VL < 16 ? 1.45 : 1.2;
+    shared += height->kernel == 1 ? 0.25 : height->kernel == 2 || height->kernel == 4 ? 0.12 : 0; /* share little */
     double step = share_of(part) == 2 ? strided : share_of(part) ? shared : dense_taps(width) ? 1.0 : 0.95;
-    double apart = VL == 16 ? 1.75 : p->in_ch == 1 ? 3.2 : 2.45; /* a channel's outputs are stored one by one */
+    double apart = p->in_ch == 1 ? 3.2 : VL == 16 ? 1.75 : 2.45; /* a channel's outputs are stored one by one */
     double narrow = apart * (double)width->out / (double)larger(vectors, 1);
     double store = p->out_channels_last && p->out_ch > 1 && !mixed ? narrow : 2.45;
     double wide = share_of(part) && vectors > 8 ? WIDE_CYCLES : 0;
     double groups = (double)(height_groups(part) - 1) * GROUP_CYCLES;
     double depth = (double)(part->axis[0].kernel - 1) * DEPTH_CYCLES(height->kernel);
     double far = share_of(part) ? 0 : far_cycles(part, machine, block, step);
-    double inside = fc_cost_inside(&part->axis[0]) * fc_cost_inside(height); /* other rows take about a third, as measured */
-    double taps = (double)part->taps * (0.3 + 0.7 * inside);
+    double inside = fc_cost_inside(&part->axis[0]) * fc_cost_inside(height); /* other rows are zeros in L1 */
+    double taps = (double)part->taps * (0.55 + 0.45 * inside);
     double row = (double)vectors * (taps * step + wide + groups + far) + ROW_CYCLES * tiles + depth;
     double in_rows = (double)(rows_read(part, height->out) * part->axis[0].kernel * part->axis[0].out);
     double values = (double)smaller(vectors * VL * width->stride, width->in);

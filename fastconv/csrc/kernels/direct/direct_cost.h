@@ -11,7 +11,7 @@
  * parts of a piece of a row. */
 #define TASK_CYCLES 810.0
 #define TABLE_CYCLES 16.0
-#define TILE_CYCLES 22.0
+#define TILE_CYCLES (SEGMENT >= 7 ? 22.0 : 10.0)
 #define RUN_CYCLES 7.5
 #define SUM_CYCLES 0.12
 #define MIXED_CYCLES 150.0
@@ -258,7 +258,7 @@ static FC_COLD double seconds(const fc_part *part, const fc_machine *machine) {
     store += ragged ? (FC_IS_NARROW ? 4.55 : 2.0 * (double)vectors - 0.5) * pixels : 0;
     double cycles = groups * (tile + window_cycles(part, machine) + task_cycles(part, machine) + store + turn);
     double at_use = images_pack_at_use(part, 1) ? fc_at_use_seconds(part, machine) : 0; /* whatever the batch */
-    return cycles / clock + traffic_seconds(part, machine) + 0.5 * fc_cost_passes(part, machine) + at_use;
+    return cycles / clock + traffic_seconds(part, machine) + fc_cost_passes(part, machine) + at_use;
 }
 
 #endif

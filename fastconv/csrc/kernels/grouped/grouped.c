@@ -93,14 +93,17 @@ static double vectors_computed(const fc_part *part, int64_t rows) {
     return (double)computed / (double)larger(vectors, 1);
 }
 
-/* Cycles of one step of the reduction over a row's vectors and every channel of a group: FMAs and loads, or the latency
- * of so few sums. */
+/* Cycles of one step of the reduction over a row's vectors and every channel of a group: FMAs and loads, which panels of
+ * two and of one channel share among few, or the latency of so few sums. */
 static double step_cycles(const fc_part *part) {
-    int64_t rest = part->group_out_ch % 4; /* panels of two and of one channel share their loads among few */
-    double few = (rest == 0 ? 0 : rest == 2 ? 0.8 : 1.0) * (VL == 16 ? 0.9 : 0.6);
-    double throughput = ((double)part->group_out_ch + few) * 0.57 * (double)row_vectors(part);
-    double tiles = (double)(row_vectors(part) * divide_up(part->group_out_ch, TILE_ROWS)) / (double)most_vecs(part);
-    return throughput > 4 * tiles ? throughput : 4 * tiles;
+    double cycles = 0, latency = 4.0 / (double)most_vecs(part);
+    for (int64_t row = 0, rows; row < part->group_out_ch; row += rows) {
+        rows = fc_panel_rows(part->group_out_ch - row);
+        double loads = (rows == 1 ? 1.0 : rows == 2 ? 0.8 : 0) * (VL == 16 ? 0.9 : 0.6);
+        double throughput = 0.57 * ((double)rows + loads);
+        cycles += throughput > latency ? throughput : latency;
+    }
+    return cycles * (double)row_vectors(part);
 }
 
 /* The rows behind a row of outputs lie in L1, or come from L2 for each: short runs that nothing foresees. */
@@ -131,11 +134,12 @@ static FC_COLD double seconds(const fc_part *part, const fc_machine *machine) {
         bool turns = p->x_channels_last && fc_channels_turn(&part->axis[2], part->problem.in_ch, part->group_in_ch);
         /* Both phases of a stride begin and end in lanes of their own. */
         double row = part->axis[2].stride > 1 && part->axis[2].kernel > 1 ? 46.0 : turns ? 8.0 : 17.1;
-        double value = dense ? 2.9 / VL : turns ? (VL == 16 ? 0.9 : 1.1) : VL == 16 ? 2.3 : 1.9;
+        double value = dense ? 2.9 / VL : turns ? (VL == 16 ? 0.65 : 0.75) : VL == 16 ? 2.3 : 1.9;
         double copy = in_rows * (row + (double)part->axis[2].in * value);
         double steps = (double)part->reduction * step_cycles(part) * vectors_computed(part, chunk);
         double window = window_cycles(part, machine);
-        double rows = steps > window ? steps + 0.15 * window : window + 0.3 * steps; /* loads wait beside the sums */
+        bool shared = part->axis[1].stride * part->axis[1].dilation == 1; /* rows, with the next row of outputs */
+        double rows = steps > window ? steps + (shared ? 0.15 : 1) * window : window + 0.3 * steps;
         double setup = turns ? 200.0 + 10.0 * planes * (double)part->group_in_ch
                              : 230.0 + 56.0 * planes * (double)part->group_in_ch;
         cycles = (double)p->groups * (out_rows * rows + vectors * (placed + store) + copy + setup);

@@ -37,6 +37,7 @@ static void prepare(fc_part *part, const fc_machine *machine) {
 
 /* Cycles per vector of one product: its share of the transforms, and of making transformed weights. */
 #define INPUT_CYCLES (TAPS == 2 ? 10.0 : OUT_TILE == 2 ? 9.4 : 11.3)
+#define LINE_SHARE 0.75 /* of INPUT_CYCLES, where one axis is transformed */
 #define OUTPUT_CYCLES (TAPS == 2 ? 6.5 : OUT_TILE == 2 ? (VL == 16 ? 6.0 : 3.6) : 6.8)
 #define PRODUCT_CYCLES 4.5 /* at least, for each output channel: sums of a few steps wait for one another */
 #define REST_CYCLES 1.5 /* of a tile that fills no vector, whose sums lie along the rows */
@@ -78,7 +79,8 @@ static double multiply_cycles(const shape *s, double rows) {
 static double input_cycles(const fc_part *part, const shape *s) {
     double vectors = (double)(s->vectors + (s->rest > 0)), segments = (double)s->tiles / (double)s->w.tiles;
     double products = (double)s->products, pixels = (double)(s->tiles * s->w.step) + 2 * segments;
-    double cycles = products * vectors * INPUT_CYCLES + (segments > vectors ? segments - vectors : 0) * ROW_CYCLES;
+    double share = s->h.window == 1 ? LINE_SHARE : 1;
+    double cycles = products * vectors * INPUT_CYCLES * share + (segments > vectors ? segments - vectors : 0) * ROW_CYCLES;
     cycles += segments * RESOLVE_CYCLES / (double)s->channels;
     if (part->problem.x_channels_last && part->problem.in_ch > 1) {
         int64_t squares = s->h.window * divide_up(s->w.tiles * s->w.step + 2, VL);
@@ -141,7 +143,11 @@ static FC_COLD double seconds(const fc_part *part, const fc_machine *machine) {
     stream += 0.5 * spilt_bytes(&s) / machine->l3_rate * spilt_share(&s, machine);
     /* Transforms wait for what L2 does not hold of x: each row of tiles reads its window rows anew. */
     double read = (double)(part->in_pixels * part->group_in_ch) * sizeof(stor) * (double)s.h.window / (double)s.h.step;
-    read *= part->problem.x_channels_last ? 0.39 : 0.67;
+    read *= s.h.window == 1 ? 0.2 : part->problem.x_channels_last ? 0.39 : 0.67; /* a line is a stream */
+    /* A panel of channels-last channels is a piece of each pixel's lines, which leave L1 before the next one. */
+    double pieces = part->problem.out_channels_last ? (double)part->out_pixels * rows / PANEL_ROWS : 0;
+    if ((double)part->out_pixels * rows * sizeof(stor) > (double)machine->l1d_bytes && VL == 16)
+        stream += (OUT_TILE == 2 ? 0.25 : 0.7) * pieces * 128 / machine->l2_rate;
     stream += read * fc_cost_beyond_l2(part, machine) / machine->l3_rate;
     return groups * (cycles / (machine->vector_fma_rate[FC_PASTE(FC_ISA_, FC_ISA)] / 2) + stream) +
            fc_cost_traffic(part, machine) + fc_cost_passes(part, machine) +
