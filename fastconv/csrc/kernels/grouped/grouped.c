@@ -135,7 +135,8 @@ static FC_COLD double seconds(const fc_part *part, const fc_machine *machine) {
         /* Both phases of a stride begin and end in lanes of their own. */
         double row = part->axis[2].stride > 1 && part->axis[2].kernel > 1 ? 46.0 : turns ? 8.0 : 17.1;
         double value = dense ? 2.9 / VL : turns ? (VL == 16 ? 0.65 : 0.75) : VL == 16 ? 2.3 : 1.9;
-        double copy = in_rows * (row + (double)part->axis[2].in * value);
+        double width = (double)(turns ? round_up(part->axis[2].in, VL) : part->axis[2].in); /* squares are whole */
+        double copy = in_rows * (row + width * value);
         double steps = (double)part->reduction * step_cycles(part) * vectors_computed(part, chunk);
         double window = window_cycles(part, machine);
         bool shared = part->axis[1].stride * part->axis[1].dilation == 1; /* rows, with the next row of outputs */
