@@ -118,7 +118,7 @@ double fc_cost_passes(const fc_part *part, const fc_machine *machine) {
         bytes += (double)(part->axis[0].in * part->axis[1].in) * columns_touched(part) * groups *
                  bytes_beside(p->in_ch, p->in_ch / p->groups, element);
     if (p->out_channels_last)
-        bytes += 0.75 * (double)part->out_pixels * groups * bytes_beside(p->out_ch, p->out_ch / p->groups, element);
+        bytes += 0.6 * (double)part->out_pixels * groups * bytes_beside(p->out_ch, p->out_ch / p->groups, element);
     double beyond = fc_cost_beyond_l2(part, machine);
     double far = bytes_touched(part) < (double)machine->l3_bytes / 2 ? machine->l3_rate : machine->memory_rate;
     return bytes * (beyond / far + (1 - beyond) / machine->l2_rate);

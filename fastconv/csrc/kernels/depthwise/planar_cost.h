@@ -52,7 +52,7 @@ static double planar_cycles(const fc_part *part, const fc_machine *machine) {
     double strided = plane_taps > 49 || plane_taps <= 9 ? 1.85 : VL < 16 ? 1.45 : 1.2;
     shared += height->kernel == 1 ? 0.25 : height->kernel == 2 || height->kernel == 4 ? 0.12 : 0; /* share little */
     double step = share_of(part) == 2 ? strided : share_of(part) ? shared : dense_taps(width) ? 1.0 : 0.95;
-    double apart = p->in_ch == 1 ? (p->out_ch <= 4 ? 6.7 : 3.2) : VL == 16 ? 1.75 : 2.45; /* a channel's outputs are stored one by one */
+    double apart = p->in_ch == 1 ? 3.2 : VL == 16 ? 1.75 : 2.45; /* a channel's outputs are stored one by one */
     double narrow = apart * (double)width->out / (double)larger(vectors, 1);
     double store = p->out_channels_last && p->out_ch > 1 && !mixed ? narrow : 2.45;
     double wide = share_of(part) && vectors > 8 ? WIDE_CYCLES : 0;

@@ -11,8 +11,8 @@
  * parts of a piece of a row. */
 #define TASK_CYCLES 810.0
 #define TABLE_CYCLES 16.0
-#define TILE_CYCLES (SEGMENT >= 7 ? 22.0 : 10.0)
-#define RUN_CYCLES (SEGMENT >= 7 ? 7.5 : 5.0)
+#define TILE_CYCLES 17.0
+#define RUN_CYCLES (SEGMENT >= 7 ? 7.5 : 8.5)
 #define SUM_CYCLES 0.12
 #define MIXED_CYCLES 150.0
 #define SELECT_CYCLES 10.0
@@ -251,8 +251,8 @@ static FC_COLD double seconds(const fc_part *part, const fc_machine *machine) {
     /* Each row is turned around to leave by channels: much of the time of a group of few channels. A single channel takes as
      * long in either layout. */
     bool by_channel = part->problem.out_channels_last && part->problem.out_ch > 1;
-    double turn = by_channel ? 0 : (VL == 16 ? 41 : 30) * tile_rows * (double)(pairs + vectors % BLOCK_VECS);
-    double store = pixels * (double)vectors * ((VL == 16 ? 2.7 : 2.2) * chunks + (by_channel ? 0 : VL == 16 ? 6.3 : 4.5));
+    double turn = by_channel ? 0 : (VL == 16 ? 31 : 39) * tile_rows * (double)(pairs + vectors % BLOCK_VECS);
+    double store = pixels * (double)vectors * ((VL == 16 ? 2.7 : 2.2) * chunks + (by_channel ? 0 : VL == 16 ? 8.2 : 4.5));
     /* Parts of vectors of channels go out one by one, or through masks; what they begin lies across lines. */
     bool ragged = by_channel && part->group_out_ch % VL != 0;
     store += ragged ? (FC_IS_NARROW ? 4.55 : 2.0 * (double)vectors - 0.5) * pixels : 0;

@@ -144,10 +144,11 @@ static void prepare(fc_part *part, const fc_machine *machine) {
     shifted_prepare(part, machine);
 }
 
-/* Cycles of copying rows besides their vectors: of a row, and of a call for some; of a row of a vector of channels that are
+/* Cycles of copying rows besides their vectors: of a row, or of both phases of one, and of a call for some; of a row of a vector of channels that are
  * turned around. */
 #define ROW_CYCLES 21.0
-#define COPY_CYCLES 120.0
+#define PHASES_CYCLES 35.0
+#define COPY_CYCLES 79.0
 #define TURN_CYCLES 25.0
 
 static bool is_padded(const fc_part *part) {
@@ -196,10 +197,11 @@ static FC_COLD double near_seconds(const fc_part *part, const fc_machine *machin
         int64_t vectors = blocked.block[SHIFTED_ROWS] * divide_up(blocked.block[SHIFTED_COLUMNS], VL);
         double copied = (double)(s.channel_pitch / VL) / (double)(vectors * part->taps);
         /* Sixteen rows are copied at once; where channels have one, each of them is set up for a row of its own. */
-        double calls = (double)part->axis[0].kernel * ((double)s.rows * ROW_CYCLES + (double)divide_up(s.rows, 16) * COPY_CYCLES);
+        double row = part->axis[2].stride > 1 ? PHASES_CYCLES : ROW_CYCLES;
+        double calls = (double)part->axis[0].kernel * ((double)s.rows * row + (double)divide_up(s.rows, 16) * COPY_CYCLES);
         if (turns)
             calls = (double)(part->axis[0].kernel * s.rows) * TURN_CYCLES / (double)smaller(part->group_in_ch, VL);
-        calls += 4.0 * (double)part->taps; /* each step's place */
+        calls += 10.0 * (double)part->taps; /* each step's place */
         bool drawn = !last || part->problem.in_ch == 2 || part->problem.in_ch == 4; /* from lines of other values too */
         double value = part->axis[2].stride > 1 || last ? 10.0 : 6.5;
         double square = turned_cycles(part->group_in_ch, true) * (part->axis[2].stride > 1 ? 1.25 : 1);

@@ -36,9 +36,9 @@ static void prepare(fc_part *part, const fc_machine *machine) {
 }
 
 /* Cycles per vector of one product: its share of the transforms, and of making transformed weights. */
-#define INPUT_CYCLES (TAPS == 2 ? 10.0 : OUT_TILE == 2 ? (VL == 16 ? 9.4 : 8.0) : 11.3)
-#define LINE_SHARE 0.75 /* of INPUT_CYCLES, where one axis is transformed */
-#define OUTPUT_CYCLES (TAPS == 2 ? 6.5 : OUT_TILE == 2 ? (VL == 16 ? 6.0 : 3.6) : 6.8)
+#define INPUT_CYCLES (TAPS == 2 ? 10.0 : OUT_TILE == 2 ? (VL == 16 ? 9.4 : 10.4) : 11.3)
+#define LINE_SHARE 0.8 /* of INPUT_CYCLES, where one axis is transformed */
+#define OUTPUT_CYCLES (TAPS == 2 ? 6.5 : OUT_TILE == 2 ? (VL == 16 ? 6.0 : 2.7) : 6.8)
 #define PRODUCT_CYCLES 4.5 /* at least, for each output channel: sums of a few steps wait for one another */
 #define REST_CYCLES 1.5 /* of a tile that fills no vector, whose sums lie along the rows */
 #define WEIGHT_CYCLES (TILE_VECS >= 3 ? 6.5 : 8.0) /* of 32 registers, or of 16 */
@@ -128,7 +128,7 @@ static FC_COLD double seconds(const fc_part *part, const fc_machine *machine) {
     double multiply = fmax(steps * multiply_cycles(&s, rows), PRODUCT_CYCLES * products * vectors * rows);
     double cycles = multiply + steps * input_cycles(part, &s) + rows * output_cycles(part, &s);
     if (OUT_TILE == 2 && s.h.pieces * s.w.pieces > 1) /* as measured; why was not looked for */
-        cycles *= 0.88;
+        cycles *= 0.95;
     cycles += TASK_CYCLES * panels;
     cycles += products * vectors * rows * (double)divide_up(s.steps, s.chunk) * 1.14; /* chunks added up */
     double bytes = 0;
