@@ -80,7 +80,7 @@ FC_INLINE double lane_cycles(const fc_part *part) {
     if (shape.kind == LANES_ONE)
         step = VL == 16 ? 0.79 : 0.66;
     else if (part->group_in_ch != part->group_out_ch) /* loads through masks */
-        step = (shared ? 1.2 : 2.1) * (VL == 16 ? 1 : shared ? 0.7 : 0.85);
+        step = (shared ? 1.2 : 3.0) * (VL == 16 ? 1 : 0.72);
     /* At the border every value comes through a table of pointers, and one that fills all lanes through a pointer anyway. */
     double inside = 1;
     for (int i = 0; i < FC_MAX_SPATIAL; i++) {

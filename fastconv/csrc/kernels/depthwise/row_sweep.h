@@ -1,8 +1,8 @@
 /* The planar sweep of depthwise: one channel, pixels along the lanes, a block of rows x vectors of outputs
  * in registers.
  *
- * Rows of x come through a table of pointers: to x itself, whose padding is lanes that masks leave out, or to
- * padded copies. With equal strides of 1 or 2 and no dilation along height every loaded vector serves all the
+ * Rows of x come through a table of pointers: to x itself, whose padding is lanes that masks leave out of the sums or of
+ * the loads, or to padded copies. With equal strides of 1 or 2 and no dilation along height every loaded vector serves all the
  * output rows it belongs to. Products are added in the order: group of height taps; depth; width and height
  * tap within the group when rows are shared, else height and width tap.
  * Bound: FMA throughput with `rows` of 4 or more and 3 taps or more (a 64-byte load that straddles cache

@@ -144,8 +144,8 @@ static void prepare(fc_part *part, const fc_machine *machine) {
     shifted_prepare(part, machine);
 }
 
-/* Cycles of copying rows besides their vectors: of a row, or of both phases of one, and of a call for some; of a row of a vector of channels that are
- * turned around. */
+/* Cycles of copying rows besides their vectors: of a row, or of both phases of one, and of a call for some; of a row of a
+ * vector of channels that are turned around. */
 #define ROW_CYCLES 21.0
 #define PHASES_CYCLES 35.0
 #define COPY_CYCLES 79.0
@@ -163,8 +163,10 @@ static bool is_padded(const fc_part *part) {
 /* Cycles of a vector of one channel's row, where squares turn vectors of pixels of so many channels around: into panels in
  * L1, or into rows in L2. */
 static double turned_cycles(int64_t channels, bool into_rows) {
-    double squares = (double)divide_up(channels, VL), wide = into_rows ? 13.5 : 7.5, narrow = into_rows ? 6.5 : 4.5;
-    return 1.5 + (VL == 16 ? wide : narrow) * VL * squares / (double)channels;
+    double squares = (double)divide_up(channels, VL), wide = into_rows ? 6.9 : 7.5, narrow = into_rows ? 3.5 : 4.5;
+    double least = into_rows ? (VL == 16 ? 106.0 : 24.0) : 0; /* of a square, and for each of its channels */
+    double filled = into_rows ? (double)channels / squares : VL;
+    return 1.5 + (least + (VL == 16 ? wide : narrow) * filled) * squares / (double)channels;
 }
 
 /* Besides their bytes, for lines of x beyond L2 that are a pixel apart, which no prefetcher foresees. */
