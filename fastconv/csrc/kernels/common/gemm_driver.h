@@ -76,7 +76,8 @@ FC_INLINE double fc_gemm_seconds(const fc_part *part, const fc_machine *machine,
     bool last = p->out_channels_last && p->out_ch > 1; /* one channel lies alike in both layouts */
     bool in_registers = !last && part->out_step[2] == 1 && fc_bounds_of(p).only;
     /* A tile of few channels takes as long to turn around as one of many. */
-    double turned = 7.0 * VL * (double)divide_up(part->group_out_ch, GEMM_ROWS) / rows;
+    double turned = (VL == 16 && part->group_out_ch % 4 ? 13.0 : 7.0) * VL; /* of a tile's square */
+    turned *= (double)divide_up(part->group_out_ch, GEMM_ROWS) / rows;
     double aligned = (part->out_pixels % VL == 0 ? 1.1 : 2.2) * (VL == 16 ? 1 : 0.85); /* planes begin in the middle of a line */
     double called = tiles * (VL == 16 ? 32.0 : 21.0) + (VL == 16 ? 0 : 15.0) * (whole + (rest > 0)); /* tiles, panels */
     double store = in_registers ? aligned : last ? turned : 13.0;
@@ -87,7 +88,7 @@ FC_INLINE double fc_gemm_seconds(const fc_part *part, const fc_machine *machine,
     cycles = (double)p->groups * ((double)runs * cycles + 280); /* a group is a task of its own */
     /* A panel of channels-last channels is a piece of a pixel's lines, which beyond L2 come and go again for the next one. */
     double pieces = last ? (double)part->out_pixels * (double)p->groups * (double)(divide_up(part->group_out_ch, GEMM_ROWS) - 1) : 0;
-    double again = pieces * 32 * fc_cost_beyond_l2(part, machine) / machine->l3_rate;
+    double again = pieces * (VL < 16 || p->groups == 1 ? 32 : 128) * fc_cost_beyond_l2(part, machine) / machine->l3_rate;
     return 2 * cycles / machine->vector_fma_rate[FC_PASTE(FC_ISA_, FC_ISA)] + again +
            fc_cost_traffic(part, machine) + fc_cost_passes(part, machine);
 }
