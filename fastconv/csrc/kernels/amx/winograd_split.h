@@ -118,7 +118,7 @@ static FC_COLD double seconds(const fc_part *part, const fc_machine *machine) {
     }
     /* As measured; why F(2, 3) takes less of its products' time was not looked for. */
     double share = OUT_TILE == 2 ? 0.82 : 0.97;
-    share *= rows == 1 ? 1.5 : 1; /* each tile of inputs is loaded for one of weights */
+    share *= rows == 1 ? 1.5 : 1; /* as measured: each tile of inputs meets one of weights */
     return groups * (share * dots + 1.85 * cycles / vector_rate + 0.57 * stream / l3 +
                      1.3 * (double)panels_of(&shaped, &s) * machine->task_seconds);
 }

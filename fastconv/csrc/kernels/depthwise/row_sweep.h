@@ -77,8 +77,8 @@ FC_INLINE void sweep_store(const int rows, const int vecs, const row_sweep *s, i
  * masks cost little, rows without padding have masks of all lanes. */
 #define SWEEP_MASKED (!FC_IS_NARROW && FC_ISA_IS >= 2)
 #define SWEEP_INSIDE (!SWEEP_MASKED || TILE_VECS < 3)
-/* Masks of the sums' lanes in place of the loads': a masked load takes the slot of an FMA (1.05 to 1.2-fold). Loads then
- * read past a row's ends, which must lie in memory that may be read. */
+/* Masks of the sums' lanes in place of the loads': 1.05 to 1.2-fold as measured, if what is loaded is kept (v_keep). Loads
+ * then read past a row's ends, which must lie in memory that may be read. */
 #define SWEEP_READS_PAST (SWEEP_MASKED && VEC_MASKS_FMA)
 /* The masks of a vector of outputs: of its sums, or of its one or two loads. */
 #define SWEEP_MASKS_PER_VEC(stride) (SWEEP_READS_PAST ? 1 : (stride))

@@ -78,8 +78,15 @@ static double positions_inside(const fc_part *part) {
     return 0.2 + 0.8 * share;
 }
 
+/* Whether tiles read x where it lies, if without gaps: reads_in_place of direct.c. */
+static bool reads_in_place_dense(const fc_part *part) {
+    return part->problem.x_channels_last && part->taps == 1 && !FC_IS_NARROW && step_in_place(part, part->problem.in_ch);
+}
+
 /* Cycles to load every window once: a block of output channels past the first loads them again. */
 static double window_cycles(const fc_part *part, const fc_machine *machine) {
+    if (reads_in_place_dense(part))
+        return 0;
     fc_part blocked = *part;
     prepare(&blocked, machine);
     const int64_t *block = blocked.block;
@@ -103,9 +110,6 @@ static double window_cycles(const fc_part *part, const fc_machine *machine) {
     dense += 29 / run, turned += 29 / run * (1 + vectors);
     if (strided || (apart && across.reach <= 2))
         turned = channels * 1.9 + 60 / run * fc_cost_inside(&part->axis[0]) * fc_cost_inside(&part->axis[1]); /* rows of x */
-    if (part->problem.x_channels_last && part->taps == 1 && !FC_IS_NARROW && step_in_place(part, part->problem.in_ch)) {
-        return 0;
-    }
     bool is_dense = part->problem.x_channels_last || (single && !strided);
     return (double)tasks * positions * (is_dense ? dense : turned);
 }
@@ -157,8 +161,8 @@ static double mixed_pairs(const fc_part *part) {
 
 /* Whether blocks are one row each, of tensors without gaps: rows_are_one of direct.c. */
 static bool rows_are_one_dense(const fc_part *part) {
-    bool in_place = part->problem.x_channels_last && !FC_IS_NARROW && step_in_place(part, part->problem.in_ch);
-    return part->taps == 1 && (!in_place || (part->axis[1].stride == 1 && part->axis[2].stride == 1));
+    bool dense_rows = part->axis[1].stride == 1 && part->axis[2].stride == 1;
+    return part->taps == 1 && (!reads_in_place_dense(part) || dense_rows);
 }
 
 /* The pieces of a row (cut_rows), and the shares of its columns in those of which some tap counts for a part, of which a tap

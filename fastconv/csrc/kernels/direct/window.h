@@ -95,12 +95,12 @@ static void load_positions(const fc_call *call, const window *win, const stor *r
     int64_t end = before + width->in <= 0 ? 0 : (before + width->in - 1) / unit + 1;
     begin = begin < count ? begin : count;
     end = end < begin ? begin : end < count ? end : count;
-    bool zeros = width->pad_mode == FC_PAD_ZEROS && pitch == channels;
+    bool zeros = width->pad_mode == FC_PAD_ZEROS && pitch == channels; /* cleared in two runs */
     if (zeros) {
         memset(to, 0, (size_t)(begin * pitch) * sizeof *to);
         memset(to + end * pitch, 0, (size_t)((count - end) * pitch) * sizeof *to);
     }
-    for (int64_t j = zeros ? count : 0; j < count; j++) {
+    for (int64_t j = 0; !zeros && j < count; j++) {
         if (j == begin)
             j = end;
         if (j >= count)
