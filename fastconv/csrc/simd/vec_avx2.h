@@ -7,6 +7,8 @@
 #define TILE_ROWS 6
 #define TILE_VECS 2
 
+/* Part of a vector is stored in halves, quarters and eighths: AMD's cores take a masked store apart into micro-ops of a
+ * microcode routine, and kernels of short rows or few channels spent half their time there (Zen 3). */
 static const int32_t fc_tail_mask[16] = {-1, -1, -1, -1, -1, -1, -1, -1, 0, 0, 0, 0, 0, 0, 0, 0};
 
 #if FC_IS_F64
@@ -20,7 +22,20 @@ FC_INLINE vec v_set1(real value) { return _mm256_set1_pd(value); }
 FC_INLINE vec v_load(const real *p) { return _mm256_loadu_pd(p); }
 FC_INLINE vec v_loadn(const real *p, int64_t n) { return _mm256_maskload_pd(p, fc_mask(n)); }
 FC_INLINE void v_store(real *p, vec a) { _mm256_storeu_pd(p, a); }
-FC_INLINE void v_storen(real *p, vec a, int64_t n) { _mm256_maskstore_pd(p, fc_mask(n), a); }
+FC_INLINE void v_storen(real *p, vec a, int64_t n) {
+    if (n & 4) {
+        _mm256_storeu_pd(p, a);
+        return;
+    }
+    __m128d rest = _mm256_castpd256_pd128(a);
+    if (n & 2) {
+        _mm_storeu_pd(p, rest);
+        rest = _mm256_extractf128_pd(a, 1);
+        p += 2;
+    }
+    if (n & 1)
+        _mm_store_sd(p, rest);
+}
 FC_INLINE vec v_add(vec a, vec b) { return _mm256_add_pd(a, b); }
 FC_INLINE vec v_sub(vec a, vec b) { return _mm256_sub_pd(a, b); }
 FC_INLINE vec v_mul(vec a, vec b) { return _mm256_mul_pd(a, b); }
@@ -103,7 +118,25 @@ FC_INLINE vec v_set1(real value) { return _mm256_set1_ps(value); }
 FC_INLINE vec v_load(const real *p) { return _mm256_loadu_ps(p); }
 FC_INLINE vec v_loadn(const real *p, int64_t n) { return _mm256_maskload_ps(p, fc_mask(n)); }
 FC_INLINE void v_store(real *p, vec a) { _mm256_storeu_ps(p, a); }
-FC_INLINE void v_storen(real *p, vec a, int64_t n) { _mm256_maskstore_ps(p, fc_mask(n), a); }
+FC_INLINE void v_storen(real *p, vec a, int64_t n) {
+    if (n & 8) {
+        _mm256_storeu_ps(p, a);
+        return;
+    }
+    __m128 rest = _mm256_castps256_ps128(a);
+    if (n & 4) {
+        _mm_storeu_ps(p, rest);
+        rest = _mm256_extractf128_ps(a, 1);
+        p += 4;
+    }
+    if (n & 2) {
+        _mm_storel_pi((__m64 *)p, rest);
+        rest = _mm_movehl_ps(rest, rest);
+        p += 2;
+    }
+    if (n & 1)
+        _mm_store_ss(p, rest);
+}
 FC_INLINE vec v_add(vec a, vec b) { return _mm256_add_ps(a, b); }
 FC_INLINE vec v_sub(vec a, vec b) { return _mm256_sub_ps(a, b); }
 FC_INLINE vec v_mul(vec a, vec b) { return _mm256_mul_ps(a, b); }
