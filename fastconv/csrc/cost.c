@@ -42,21 +42,11 @@ fc_rates fc_rates_used(void) {
                       .memory_bytes = m->memory_rate};
 }
 
-/* Of every how many places along an axis taps read one: what stride and dilation have in common. */
-static int64_t places_apart(const fc_axis *axis) {
-    int64_t a = axis->stride, b = axis->kernel > 1 ? axis->dilation : axis->stride;
-    while (b != 0) {
-        int64_t rest = a % b;
-        a = b, b = rest;
-    }
-    return a;
-}
-
 /* The columns of x that come along with those read: all of a dense row's, and of pixels of whole lines their own. */
 static double columns_touched(const fc_part *part) {
     const fc_axis *width = &part->axis[2];
     bool lines = part->problem.x_channels_last && part->problem.in_ch * (int64_t)fc_storage_size(part->problem.dtype) >= 64;
-    int64_t apart = lines ? places_apart(width) : 1;
+    int64_t apart = lines ? fc_axis_unit(width) : 1;
     return (double)((width->in + apart - 1) / apart);
 }
 
@@ -66,9 +56,8 @@ static double bytes_touched(const fc_part *part) {
     double read = (double)p->in_ch * columns_touched(part), written = (double)(p->out_ch * part->out_pixels);
     for (int i = 0; i < 2; i++) {
         const fc_axis *axis = &part->axis[i];
-        int64_t apart = places_apart(axis), rows = (axis->in + apart - 1) / apart;
         int64_t reached = axis->out * (axis->kernel < axis->stride ? axis->kernel : axis->stride);
-        read *= (double)(reached < rows ? reached : rows);
+        read *= (double)(reached < axis->in ? reached : axis->in);
     }
     return (double)fc_storage_size(p->dtype) * (read + written);
 }

@@ -16,6 +16,7 @@ typedef struct weights_signature {
     int64_t in_ch, out_ch, groups, depth_multiplier;
     int64_t kernel[FC_MAX_SPATIAL], stride[FC_MAX_SPATIAL], dilation[FC_MAX_SPATIAL];
     int64_t phase_shift[FC_MAX_SPATIAL]; /* transposed: which taps part 0 reads */
+    int64_t in_step[FC_MAX_SPATIAL]; /* which rows of x are a part's */
     int64_t part_count;
     int64_t pack_per_call; /* such weights may be no copy, or for this x alone */
     int64_t images, out_size[FC_MAX_SPATIAL]; /* of such weights */
@@ -48,6 +49,7 @@ static weights_signature sign(const fc_plan *plan) {
         s.stride[axis] = p->stride[axis];
         s.dilation[axis] = p->dilation[axis];
         s.out_size[axis] = p->pack_per_call ? plan->out_size[axis] : 0;
+        s.in_step[axis] = plan->part_count > 0 ? plan->parts[0].in_step[axis] : 1;
         if (p->operation == FC_CONV_TRANSPOSED)
             s.phase_shift[axis] = p->pad_before[axis] % p->stride[axis];
     }
@@ -227,6 +229,7 @@ fc_status fc_plan_run(const fc_plan *plan, const fc_weights *weights, const fc_t
             call->part = part;
             call->packed = packed;
             call->tensors = *tensors;
+            call->tensors.x = fc_part_x(part, tensors->x);
             call->tensors.out = fc_part_out(part, tensors->out);
             call->tensors.residual = fc_part_out(part, tensors->residual);
             packed += (part->kernel->packed_bytes(part) + 63) / 64 * 64;

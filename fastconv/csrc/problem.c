@@ -168,15 +168,6 @@ double fc_problem_flops(const fc_problem *p, const int64_t out_size[FC_MAX_SPATI
     return 2 * positions * taps * (double)p->out_ch * (double)(p->in_ch / p->groups);
 }
 
-static int64_t gcd(int64_t a, int64_t b) {
-    while (b) {
-        int64_t rest = a % b;
-        a = b;
-        b = rest;
-    }
-    return a;
-}
-
 /* One stride phase along one axis. Output o receives x[i] * w[k] when i * s + k * d - p == o, so the
  * outputs with (o + p) mod s == phase read the taps with k * d mod s == phase: an arithmetic
  * progression of step s / gcd(s, d). Written over m, o = start + s * m, that is a correlation of
@@ -184,7 +175,7 @@ static int64_t gcd(int64_t a, int64_t b) {
 static void transposed_axis(const fc_problem *p, int axis, int64_t out, int64_t start, fc_part *part) {
     int64_t stride = p->stride[axis], dilation = p->dilation[axis], pad = p->pad_before[axis];
     int64_t phase = (start + pad) % stride;
-    int64_t step = gcd(stride, dilation);
+    int64_t step = fc_common_divisor(stride, dilation);
     int64_t tap_step = stride / step, tap_dilation = dilation / step;
     int64_t first = 0;
     while (first < p->kernel[axis] && first < tap_step && (first * dilation) % stride != phase)
@@ -199,10 +190,31 @@ static void transposed_axis(const fc_problem *p, int axis, int64_t out, int64_t 
     a->out = (out - start - 1) / stride + 1;
     a->pad_before = reached ? (taps - 1) * tap_dilation - (start + pad - first * dilation) / stride : 0;
     a->pad_mode = FC_PAD_ZEROS;
+    part->in_step[axis] = 1;
     part->tap_start[axis] = reached ? first + (taps - 1) * tap_step : 0;
     part->tap_step[axis] = -tap_step;
     part->out_start[axis] = start;
     part->out_step[axis] = stride;
+}
+
+/* Leaves out the places between those that taps can read, where padding zeros are all there is beside x. */
+static void plain_axis(const fc_problem *p, int axis, int64_t out, fc_part *part) {
+    fc_axis a = {.in = p->in_size[axis], .out = out, .kernel = p->kernel[axis], .stride = p->stride[axis],
+                 .dilation = p->dilation[axis], .pad_before = p->pad_before[axis], .pad_mode = p->pad_mode};
+    int64_t unit = fc_axis_unit(&a), start = 0;
+    if (axis == FC_MAX_SPATIAL - 1 || p->operation == FC_CONV_DEFORM || p->pad_mode != FC_PAD_ZEROS)
+        unit = 1;
+    if (unit > 1) {
+        start = (unit - a.pad_before % unit) % unit;
+        a.pad_before = (a.pad_before + start) / unit;
+        a.in = a.in > start ? (a.in - start - 1) / unit + 1 : 0;
+        a.stride /= unit;
+        a.dilation = a.kernel > 1 ? a.dilation / unit : 1;
+    }
+    part->axis[axis] = a;
+    part->in_start[axis] = a.in > 0 ? start : 0;
+    part->in_step[axis] = unit;
+    part->tap_step[axis] = part->out_step[axis] = 1;
 }
 
 void fc_problem_part(const fc_problem *p, const int64_t out_size[FC_MAX_SPATIAL], int64_t index,
@@ -217,14 +229,7 @@ void fc_problem_part(const fc_problem *p, const int64_t out_size[FC_MAX_SPATIAL]
             transposed_axis(p, axis, out_size[axis], index % phases, part);
             index /= phases;
         } else {
-            part->axis[axis] = (fc_axis){.in = p->in_size[axis],
-                                         .out = out_size[axis],
-                                         .kernel = p->kernel[axis],
-                                         .stride = p->stride[axis],
-                                         .dilation = p->dilation[axis],
-                                         .pad_before = p->pad_before[axis],
-                                         .pad_mode = p->pad_mode};
-            part->tap_step[axis] = part->out_step[axis] = 1;
+            plain_axis(p, axis, out_size[axis], part);
         }
         if (part->axis[axis].kernel == 1) /* lies apart from nothing, and keeps no kernel from sharing rows */
             part->axis[axis].dilation = 1;
@@ -235,6 +240,16 @@ void fc_problem_part(const fc_problem *p, const int64_t out_size[FC_MAX_SPATIAL]
     part->reduction = part->group_in_ch * part->taps;
     if (p->operation == FC_CONV_SEPARABLE)
         part->reduction = p->in_ch * p->depth_multiplier;
+}
+
+fc_tensor fc_part_x(const fc_part *part, fc_tensor x) {
+    int64_t offset = 0;
+    for (int axis = 0; axis < FC_MAX_SPATIAL; axis++) {
+        offset += part->in_start[axis] * x.stride[2 + axis];
+        x.stride[2 + axis] *= part->in_step[axis];
+    }
+    x.data = (char *)x.data + offset * (int64_t)fc_storage_size(part->problem.dtype);
+    return x;
 }
 
 fc_tensor fc_part_out(const fc_part *part, fc_tensor out) {

@@ -4,6 +4,9 @@
  * part; a transposed convolution is one part per stride phase, each writing every s-th output.
  * Along an axis, output o and tap k read padded coordinate q = o * stride + k * dilation, and
  * fc_axis_source(q) is the index in x, or -1 for a padding zero: every padding mode is this map.
+ *
+ * Rows and planes of x between those that taps can read (fc_axis_unit) are no part of x to a kernel: it meets neighbouring
+ * rows, a smaller stride and a smaller dilation. Columns stay, since kernels load them by whole vectors.
  */
 #ifndef FC_PROBLEM_H
 #define FC_PROBLEM_H
@@ -26,6 +29,7 @@ typedef struct fc_part {
     int64_t reduction;  /* group_in_ch * taps */
     int64_t out_pixels; /* per image */
     int64_t in_pixels;
+    int64_t in_start[FC_MAX_SPATIAL], in_step[FC_MAX_SPATIAL]; /* this part's places in the user's x */
     int64_t tap_start[FC_MAX_SPATIAL], tap_step[FC_MAX_SPATIAL]; /* this part's taps in the user's kernel */
     int64_t out_start[FC_MAX_SPATIAL], out_step[FC_MAX_SPATIAL]; /* this part's outputs in the user's out */
     const struct fc_kernel *kernel;
@@ -48,6 +52,20 @@ static inline int64_t fc_axis_source(const fc_axis *axis, int64_t q) {
         break;
     }
     return -1;
+}
+
+static inline int64_t fc_common_divisor(int64_t a, int64_t b) {
+    while (b != 0) {
+        int64_t rest = a % b;
+        a = b;
+        b = rest;
+    }
+    return a;
+}
+
+/* Outputs and taps read one of so many padded coordinates. */
+static inline int64_t fc_axis_unit(const fc_axis *axis) {
+    return axis->kernel > 1 ? fc_common_divisor(axis->stride, axis->dilation) : axis->stride;
 }
 
 /* Outputs [*begin, *end) whose every tap falls inside x along this axis. */
@@ -81,7 +99,8 @@ void fc_problem_part(const fc_problem *problem, const int64_t out_size[FC_MAX_SP
 /* 2 * multiply-accumulates of the definition, padding taps counted. */
 double fc_problem_flops(const fc_problem *problem, const int64_t out_size[FC_MAX_SPATIAL]);
 
-/* The element strides, offset and sizes of out that this part writes. */
+/* The element strides and offset of what this part reads of x, and writes of out. */
+fc_tensor fc_part_x(const fc_part *part, fc_tensor x);
 fc_tensor fc_part_out(const fc_part *part, fc_tensor out);
 fc_weight_view fc_part_weight(const fc_part *part, fc_weight_view weight);
 

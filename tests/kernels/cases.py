@@ -198,6 +198,21 @@ def strides_and_dilations():
     yield Case(2, 3, (1, 40), (1, 3), dilation=(9, 13))
 
 
+def places_apart():
+    """Stride and dilation have a divisor in common: rows and planes of x that no tap can read."""
+    for (s, d), pad in itertools.product(((2, 2), (4, 2), (2, 4), (6, 4), (3, 3)), range(4)):
+        yield Case(3, 5, (13, 10), (3, 2), (s, s), (d, d), ((pad, 3), (pad, pad)), batch=2)
+    for groups in (2, 8):
+        yield Case(8, 16, (17, 19), (3, 3), (2, 2), (2, 2), both(1, 2), groups=groups, bias=True)
+        yield Case(8, 8, (19, 16), (1, 3), (3, 1), padding=both(2, 1), groups=groups, residual=True)
+    yield Case(3, 4, (7, 9, 8), (2, 2, 3), (2, 4, 2), (2, 2, 2), both(1, 3, 2))
+    yield Case(5, 3, (5, 4, 6), (1, 1, 1), (3, 2, 2), padding=both(2, 1, 0))
+    yield Case(2, 3, (1, 5), (1, 3), (2, 1), padding=((1, 3), (1, 1)))  # no row at all
+    yield Case(4, 4, (2, 2, 7), (1, 3, 3), (4, 3, 1), (1, 3, 1), both(3, 4, 1), groups=2)
+    for mode in ("reflect", "replicate", "circular"):
+        yield Case(3, 4, (8, 9), (2, 3), (2, 2), (2, 2), both(3, 2), padding_mode=mode)
+
+
 def paddings():
     uneven = [((0, 1), (2, 0)), ((1, 0), (0, 3)), ((2, 2), (1, 4))]
     for mode in ("zeros", "reflect", "replicate", "circular"):
@@ -561,8 +576,8 @@ def in_both_layouts(cases):
 FAMILIES = {
     family.__name__: in_both_layouts(family())
     for family in (
-        out_channels, in_channels, widths, kernels, strides_and_dilations, paddings, grouped,
-        depthwise, channel_strips, ranks, epilogues, three_taps, wide_rows, transposed, deform,
-        separable, blocks, long_spans_of_padding, five_taps, pieces, random_cases,
+        out_channels, in_channels, widths, kernels, strides_and_dilations, places_apart, paddings,
+        grouped, depthwise, channel_strips, ranks, epilogues, three_taps, wide_rows, transposed,
+        deform, separable, blocks, long_spans_of_padding, five_taps, pieces, random_cases,
     )
 }  # fmt: skip

@@ -25,19 +25,10 @@ typedef struct window_axis {
     int64_t skipped, count;       /* positions, of which the first kept and how many: others are not read */
 } window_axis;
 
-static int64_t common_divisor(int64_t a, int64_t b) {
-    while (b != 0) {
-        int64_t rest = a % b;
-        a = b;
-        b = rest;
-    }
-    return a;
-}
-
 /* With skip_padding, only the positions inside x that outputs [first, first + outputs) read, where the taps overlap. */
 static window_axis window_axis_of(const fc_axis *axis, int64_t first, int64_t outputs, bool skip_padding) {
     window_axis w = {.skipped = 0};
-    w.unit = axis->kernel > 1 ? common_divisor(axis->stride, axis->dilation) : axis->stride;
+    w.unit = fc_axis_unit(axis);
     w.out_pitch = axis->stride / w.unit;
     w.dilation = axis->kernel > 1 ? axis->dilation / w.unit : 1;
     w.reach = (outputs - 1) * w.out_pitch + 1;

@@ -52,13 +52,10 @@ static bool channels_in_lanes(const fc_part *part) {
     return part->problem.x_channels_last && 2 * part->problem.out_ch >= VL && !planar_pays(part);
 }
 
-/* Rows of x from one copied row to the next: those between the outputs of a single row of taps are left out. */
-static int64_t rows_apart(const fc_axis *height) { return height->kernel == 1 ? height->stride : 1; }
-
 /* Copied rows behind `rows` output rows. */
 static int64_t rows_read(const fc_part *part, int64_t rows) {
     const fc_axis *height = &part->axis[1];
-    return (rows - 1) * (height->stride / rows_apart(height)) + fc_axis_reach(height) + 1;
+    return (rows - 1) * height->stride + fc_axis_reach(height) + 1;
 }
 
 static int64_t most_vecs(const fc_part *part) {
@@ -80,7 +77,7 @@ static void prepare(fc_part *part, const fc_machine *machine) {
     int64_t row = fc_row_shape_of(&part->axis[2], larger(part->axis[2].out, 1)).row_pitch * part->group_in_ch *
                   part->axis[0].kernel * (int64_t)sizeof(real);
     int64_t budget = (int64_t)machine->l2_bytes / 4;
-    int64_t rows = (budget / row - fc_axis_reach(height) - 1) / (height->stride / rows_apart(height)) + 1;
+    int64_t rows = (budget / row - fc_axis_reach(height) - 1) / height->stride + 1;
     part->block[CHUNK_ROWS] = smaller(larger(rows, 4), larger(height->out, 1));
 }
 
@@ -270,7 +267,7 @@ static void copy_window(const fc_call *call, const planar_scratch *scratch, cons
         for (int64_t kd = 0; kd < depth->kernel; kd++, to += plane_pitch) {
             int64_t d = fc_axis_source(depth, at->d * depth->stride + kd * depth->dilation);
             for (int64_t i = 0; i < count; i++) {
-                int64_t h = fc_axis_source(height, at->h * height->stride + i * rows_apart(height));
+                int64_t h = fc_axis_source(height, at->h * height->stride + i);
                 scratch->sources[i] = d < 0 || h < 0 ? NULL : channel + d * x->stride[2] + h * x->stride[3];
             }
             for (int64_t i = 0; turns && i < count; i++)
@@ -382,7 +379,7 @@ static void place_tile(const fc_call *call, const planar_scratch *scratch, const
     const fc_part *part = call->part;
     const fc_tensor *out = &call->tensors.out;
     const fc_axis *height = &part->axis[1];
-    int64_t row_step = height->stride / rows_apart(height) * scratch->shape.row_pitch, width = part->axis[2].out;
+    int64_t row_step = height->stride * scratch->shape.row_pitch, width = part->axis[2].out;
     for (int64_t v = 0; v < vecs; v++) {
         bool past = next->h >= at->h + at->rows;
         t->at[v] = past ? t->at[v - 1] : *next;

@@ -26,11 +26,7 @@ typedef struct tiling {
 } tiling;
 
 static tiling tiling_of(int64_t kernel, int64_t stride, int64_t dilation, int64_t out) {
-    int64_t common = stride, rest = dilation;
-    while (rest != 0) {
-        int64_t next = common % rest;
-        common = rest, rest = next;
-    }
+    int64_t common = fc_common_divisor(stride, dilation);
     tiling t = {.step = 1, .window = 1, .taps = 1, .apart = 1, .phases = 1, .kernel = kernel, .stride = stride,
                 .dilation = dilation};
     if (divide_up(kernel, stride / common) >= TAPS) {
