@@ -94,12 +94,17 @@ static fc_ahead rows_ahead(const fc_gemm_block *block, const fc_sweep *sweep) {
     return (fc_ahead){(const char *)from, x->stride[1] * (int64_t)sizeof(real), pixels * (int64_t)sizeof(real), depth};
 }
 
-/* Whether rows that could be read in place are copied: where out streams past and has twice the channels or more, its
- * lines drive from L1 the rows that all those channels read again, a page each. Long vectors gain 5 to 10 % (24->144 and
- * 32->64 on 112 x 112 maps), short ones, which multiply longer for each line of out, lose up to 3; 64->64 would lose 2 to
- * 9, 96->24 16. */
-static bool copies_rows(const fc_part *part) {
-    return sizeof(vec) == 64 && part->block[FC_GEMM_FETCHES] && part->group_out_ch >= 2 * part->reduction;
+/* Whether rows that could be read in place are copied. Where out streams past and has twice the channels or more, its lines
+ * drive from L1 the rows that all those channels read again, a page each: 24->144, 32->64 and 64->256 gain 5 to 10 %; 64->64
+ * would lose 2 to 9, 96->24 16. Planes that begin at few places of a page, as those of a power of two do, drive each other's
+ * rows from its sets: on 64 x 64 maps 1.5 to 1.75-fold. With fewer channels the rows are read too seldom. */
+static bool copies_rows(const fc_call *call) {
+    enum { PAGE_BYTES = 4096, LEAST_CHANNELS = 32, MOST_BYTES = (VL >= 16 ? 128 : 32) << 10 };
+    const fc_part *part = call->part;
+    int64_t plane_bytes = call->tensors.x.stride[1] * (int64_t)sizeof(real);
+    int64_t of_sets = part->block[FC_GEMM_CHUNK] * fc_common_divisor(PAGE_BYTES, plane_bytes); /* that rows fill, were they all */
+    bool streams = part->block[FC_GEMM_FETCHES] && part->group_out_ch >= 2 * part->reduction;
+    return streams || (of_sets > MOST_BYTES && part->group_out_ch >= LEAST_CHANNELS);
 }
 
 /* Copies the rows of panels [begin, end), `step` apart from `from` on, into dense panels from `to` on. */
@@ -121,7 +126,7 @@ static void place(fc_gemm_block *block, const fc_sweep *sweep, real *room, int64
         block->ahead = rows_ahead(block, sweep);
         const real *columns = (const real *)x->data + block->n * x->stride[0] +
                               (block->group * part->group_in_ch + sweep->k) * x->stride[1];
-        bool copies = copies_rows(part);
+        bool copies = copies_rows(block->call);
         for (int64_t step = 0; step < sweep->depth; step++)
             offset[step] = step * (copies ? FC_PANEL_LANES : x->stride[1]);
         while (end < sweep->end && block->panel[end].first + block->panel[end].vecs * VL <= part->out_pixels)

@@ -12,8 +12,11 @@
 #include "kernels/common/gemm_driver.h"
 #include "kernels/common/padded_rows.h"
 
-/* Output rows and columns of a task, of part->block; no rows: columns are packed instead. */
-enum { SHIFTED_ROWS = FC_GEMM_FREE, SHIFTED_COLUMNS };
+/* Of part->block: output rows and columns of a task, no rows if columns are packed instead; channels turned around together. */
+enum { SHIFTED_ROWS = FC_GEMM_FREE, SHIFTED_COLUMNS, SHIFTED_TURNED };
+
+/* Of a line of x, which would come from L3 again for each vector of them. */
+enum { LINE_CHANNELS = VL * sizeof(stor) < 64 ? 64 / sizeof(stor) : VL };
 
 typedef struct shifted {
     fc_row_shape shape;
@@ -30,8 +33,8 @@ FC_INLINE int64_t shifted_channels_read(const fc_part *part) {
 
 /* A chunk of the reduction may begin and end within a channel's taps, and with more taps than steps many chunks read the
  * same one: what an earlier chunk copied stays in its slot. One slot more than a chunk reads, because a copy may write a
- * few lanes of the next slot. Channels-last rows are turned around for a vector of channels at a time, ahead of chunks of
- * fewer. */
+ * few lanes of the next slot. Channels-last rows are turned around for a vector of channels at a time, or a line of x where
+ * those fit L2, ahead of chunks of fewer. */
 FC_INLINE shifted shifted_of(const fc_part *part, int64_t rows, int64_t columns) {
     const fc_axis *height = &part->axis[1];
     shifted s = {.shape = fc_row_shape_of(&part->axis[2], columns)};
@@ -40,7 +43,7 @@ FC_INLINE shifted shifted_of(const fc_part *part, int64_t rows, int64_t columns)
     s.channel_pitch = (part->axis[0].kernel * s.plane_pitch / VL | 1) * VL; /* channels in other sets of L1 each */
     s.slots = shifted_channels_read(part);
     if (part->problem.x_channels_last)
-        s.slots = smaller(s.slots + VL, part->group_in_ch);
+        s.slots = smaller(s.slots + part->block[SHIFTED_TURNED], part->group_in_ch);
     s.count = s.slots * s.channel_pitch + ROW_SLACK;
     return s;
 }
@@ -56,7 +59,7 @@ static bool shifted_pays(const fc_part *part) {
     return past * 10 <= width || past * part->group_out_ch <= (VL >= 16 ? 24 : 16) * width;
 }
 
-/* Fills the two fields of block: as many rows as the panels of a task, and L2, have room for. */
+/* Fills the fields of block: as many rows as the panels of a task, and L2, have room for. */
 static void shifted_prepare(fc_part *part, const fc_machine *machine) {
     const fc_axis *width = &part->axis[2];
     part->block[SHIFTED_ROWS] = 0;
@@ -66,10 +69,14 @@ static void shifted_prepare(fc_part *part, const fc_machine *machine) {
     int64_t columns = panels > most ? divide_up(panels, divide_up(panels, most)) * FC_PANEL_LANES : width->out;
     panels = divide_up(columns, FC_PANEL_LANES);
     int64_t rows = smaller(larger(most / panels, 1), part->axis[1].out);
+    part->block[SHIFTED_TURNED] = VL;
     while (rows > 1 && !shifted_fits(part, machine, rows, columns))
         rows--;
     if (!shifted_fits(part, machine, rows, columns))
         return;
+    part->block[SHIFTED_TURNED] = LINE_CHANNELS;
+    if (!shifted_fits(part, machine, rows, columns))
+        part->block[SHIFTED_TURNED] = VL;
     int64_t count = shifted_channels_read(part) * shifted_of(part, rows, columns).channel_pitch;
     part->block[SHIFTED_ROWS] = rows;
     part->block[SHIFTED_COLUMNS] = columns;
@@ -184,8 +191,7 @@ static void shifted_place(fc_gemm_block *block, const fc_sweep *sweep, real *roo
     int64_t taps = part->taps, begin = sweep->k / taps, end = divide_up(sweep->k + sweep->depth, taps);
     begin = larger(begin, block->copied);
     if (begin < end && fc_runs_turn(&part->axis[2], &block->call->tensors.x, part->group_in_ch))
-        end = larger(end, smaller(begin + (s.slots < part->group_in_ch ? s.slots - shifted_channels_read(part) : VL),
-                                  part->group_in_ch));
+        end = larger(end, smaller(begin + part->block[SHIFTED_TURNED], part->group_in_ch));
     shifted_copy(block, &s, first, begin, end, room);
     block->copied = larger(block->copied, end);
     shifted_offsets(part, &s, sweep->k, sweep->depth, offset);
