@@ -297,6 +297,8 @@ def depthwise():
     yield Case(19, 19, (37,), (3,), padding=both(1), groups=19)
     yield Case(5, 10, (29,), (4,), (2,), (3,), ((9, 0),), groups=5)
     yield Case(7, 7, (4, 5, 9), (3, 3, 3), padding=both(1, 1, 1), groups=7)
+    for c, s in ((512, 1), (509, 2), (1024, 1)):  # lines of pixels half a page apart
+        yield Case(c, c, (3, 11), (3, 3), (s, s), padding=both(1, 1), groups=c, bias=s == 2)
     yield Case(3, 6, (5, 6, 7), (2, 3, 1), (2, 1, 2), groups=3)
 
 

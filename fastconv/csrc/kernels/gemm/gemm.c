@@ -21,6 +21,7 @@
  */
 #define FC_FETCHES_BY_STEPS 1
 #include "kernels/common/at_use.h"
+#include "kernels/common/l1_sets.h"
 #include "kernels/gemm/shifted.h"
 
 static FC_COLD const char *rejects(const fc_part *part) {
@@ -99,12 +100,11 @@ static fc_ahead rows_ahead(const fc_gemm_block *block, const fc_sweep *sweep) {
  * would lose 2 to 9, 96->24 16. Planes that begin at few places of a page, as those of a power of two do, drive each other's
  * rows from its sets: on 64 x 64 maps 1.5 to 1.75-fold. With fewer channels the rows are read too seldom. */
 static bool copies_rows(const fc_call *call) {
-    enum { PAGE_BYTES = 4096, LEAST_CHANNELS = 32, MOST_BYTES = (VL >= 16 ? 128 : 32) << 10 };
+    enum { LEAST_CHANNELS = 32, MOST_L1_BYTES = (VL >= 16 ? 128 : 32) << 10 };
     const fc_part *part = call->part;
-    int64_t plane_bytes = call->tensors.x.stride[1] * (int64_t)sizeof(real);
-    int64_t of_sets = part->block[FC_GEMM_CHUNK] * fc_common_divisor(PAGE_BYTES, plane_bytes); /* that rows fill, were they all */
+    int64_t l1_bytes = fc_l1_bytes_of(part->block[FC_GEMM_CHUNK], call->tensors.x.stride[1] * (int64_t)sizeof(real));
     bool streams = part->block[FC_GEMM_FETCHES] && part->group_out_ch >= 2 * part->reduction;
-    return streams || (of_sets > MOST_BYTES && part->group_out_ch >= LEAST_CHANNELS);
+    return streams || (l1_bytes > MOST_L1_BYTES && part->group_out_ch >= LEAST_CHANNELS);
 }
 
 /* Copies the rows of panels [begin, end), `step` apart from `from` on, into dense panels from `to` on. */

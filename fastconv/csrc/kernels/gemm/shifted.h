@@ -191,7 +191,9 @@ static void shifted_place(fc_gemm_block *block, const fc_sweep *sweep, real *roo
     int64_t taps = part->taps, begin = sweep->k / taps, end = divide_up(sweep->k + sweep->depth, taps);
     begin = larger(begin, block->copied);
     if (begin < end && fc_runs_turn(&part->axis[2], &block->call->tensors.x, part->group_in_ch))
-        end = larger(end, smaller(begin + part->block[SHIFTED_TURNED], part->group_in_ch));
+        end = larger(end, smaller(begin + (s.slots < part->group_in_ch ? s.slots - shifted_channels_read(part)
+                                                                       : part->block[SHIFTED_TURNED]),
+                                  part->group_in_ch));
     shifted_copy(block, &s, first, begin, end, room);
     block->copied = larger(block->copied, end);
     shifted_offsets(part, &s, sweep->k, sweep->depth, offset);

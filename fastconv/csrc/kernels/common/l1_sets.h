@@ -1,0 +1,15 @@
+/* Lines at a fixed distance meet in few sets of L1 where that has a large divisor in common with a page: those of planes or
+ * of pixels of a power of two, above all. They drive each other out long before L1 is full. */
+#ifndef FC_L1_SETS_H
+#define FC_L1_SETS_H
+
+#include "problem.h"
+
+/* The bytes of L1 that so many lines, `apart` bytes from one to the next, would fill if their sets were all there are: sets
+ * repeat with each page in all L1 of 64 sets, whose ways make up the rest. */
+static inline int64_t fc_l1_bytes_of(int64_t lines, int64_t apart) {
+    enum { PAGE_BYTES = 4096 };
+    return lines * fc_common_divisor(PAGE_BYTES, apart);
+}
+
+#endif
