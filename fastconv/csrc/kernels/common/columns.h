@@ -21,12 +21,20 @@ FC_INLINE void fc_copy_run(real *to, const stor *x, int64_t step, int64_t count)
     } else {
         int64_t i = 0;
 #if !FC_IS_NARROW
-        if (step == 2)
+        if (step == 2) {
             for (vec part[2]; i + VL < count; i += VL) { /* the last value read is the last that is needed */
                 v_deinterleave2(x + i * 2, part);
                 v_store(to + i, part[0]);
             }
-        else if (step == 4)
+            if (i < count) {
+                int64_t left = 2 * (count - i) - 1;
+                vec low = v_loadn(x + i * 2, left < VL ? left : VL), odd;
+                v_deinterleave(low, left > VL ? v_loadn(x + i * 2 + VL, left - VL) : v_zero(), &low, &odd);
+                v_storen(to + i, low, count - i);
+            }
+            return;
+        }
+        if (step == 4)
             for (vec part[4]; i + VL < count; i += VL) {
                 v_deinterleave4(x + i * 4, part);
                 v_store(to + i, part[0]);

@@ -26,7 +26,8 @@ enum { ROW_SLACK = 2 * VL };
 FC_INLINE fc_row_shape fc_row_shape_of(const fc_axis *width, int64_t columns) {
     int64_t reach = fc_axis_reach(width);
     fc_row_shape shape;
-    shape.phases = width->stride < reach + 1 ? width->stride : reach + 1;
+    bool one = width->dilation % width->stride == 0; /* phase, whichever the tap */
+    shape.phases = one ? 1 : width->stride < reach + 1 ? width->stride : reach + 1;
     shape.phase_pitch = (columns + reach / width->stride + VL - 1) / VL * VL;
     if (shape.phases > 1) /* phases are not copied in the order they lie in */
         shape.phase_pitch += VL;
@@ -91,10 +92,33 @@ FC_INLINE void fc_copy_row(const fc_axis *width, const fc_run_source *run, const
     }
 }
 
+#if !FC_IS_NARROW
+/* VL values of a dense row of `in` from place `at` on, zeros outside of it. */
+FC_INLINE vec fc_load_padded(const real *row, int64_t in, int64_t at) {
+    if (at >= 0 && at + VL <= in)
+        return v_load(row + at);
+    int64_t begin = at < 0 ? -at : 0, end = in - at < 0 ? 0 : in - at;
+    return v_loadm(row + at, v_mask(begin < VL ? begin : VL, end < VL ? end : VL));
+}
+#endif
+
 /* Both phases of a row at stride 2, x dense along width: pairs inside x through vectors. Stores up to VL lanes
  * past the runs. */
 FC_INLINE void fc_copy_row_by_pairs(const fc_axis *width, const fc_run_source *even_run,
                                     const fc_run_source *odd_run, const stor *row, real *even, real *odd) {
+#if !FC_IS_NARROW
+    if (width->pad_mode == FC_PAD_ZEROS) {
+        int64_t count = even_run->count > odd_run->count ? even_run->count : odd_run->count;
+        int64_t at = even_run->q - width->pad_before;
+        for (int64_t i = 0; i < count; i += VL, at += 2 * VL) {
+            vec evens, odds;
+            v_deinterleave(fc_load_padded(row, width->in, at), fc_load_padded(row, width->in, at + VL), &evens, &odds);
+            v_store(even + i, evens);
+            v_store(odd + i, odds);
+        }
+        return;
+    }
+#endif
     int64_t begin = even_run->begin > odd_run->begin ? even_run->begin : odd_run->begin;
     int64_t end = even_run->end < odd_run->end ? even_run->end : odd_run->end;
     end = end > begin ? end : begin;

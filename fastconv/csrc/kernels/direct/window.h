@@ -59,7 +59,8 @@ typedef struct window {
     padding_skip skip;
 } window;
 
-/* `count` positions `step` apart in x, all inside it. One channel is dense in either layout. */
+/* `count` positions `step` apart in x, all inside it. One channel is dense in either layout; a few are fewer than the square
+ * of a long vector pays for. */
 static void copy_positions(const stor *from, int64_t step, int64_t channel_step, int64_t count, int64_t channels,
                            real *to, int64_t pitch) {
     if ((channel_step == 1 || channels == 1) && step == channels && pitch == channels)
@@ -67,7 +68,7 @@ static void copy_positions(const stor *from, int64_t step, int64_t channel_step,
     else if (channel_step == 1)
         for (int64_t j = 0; j < count; j++)
             fc_copy_run(to + j * pitch, from + j * step, 1, channels);
-    else if (step == 1 && channels > 4 && count > 2)
+    else if (step == 1 && channels > (VL >= 16 ? 4 : 1) && count > 2)
         fc_transpose_x(from, channel_step, channels, count, to, pitch);
     else
         for (int64_t j = 0; j < count; j++)
