@@ -152,7 +152,7 @@ static void prepare(fc_part *part, const fc_machine *machine) {
 /* Cycles of copying rows besides their vectors: of a row, or of both phases of one, and of a call for some; of a row of a
  * vector of channels that are turned around. */
 #define ROW_CYCLES 21.0
-#define PHASES_CYCLES 35.0
+#define PHASES_CYCLES 12.0
 #define COPY_CYCLES 79.0
 #define TURN_CYCLES 25.0
 

@@ -130,7 +130,7 @@ static FC_COLD double seconds(const fc_part *part, const fc_machine *machine) {
         in_rows *= fc_cost_inside(&part->axis[0]) * fc_cost_inside(&part->axis[1]);
         bool turns = p->x_channels_last && fc_channels_turn(&part->axis[2], part->problem.in_ch, part->group_in_ch);
         /* Both phases of a stride begin and end in lanes of their own. */
-        double row = part->axis[2].stride > 1 && part->axis[2].kernel > 1 ? 46.0 : turns ? 8.0 : 17.1;
+        double row = part->axis[2].stride > 1 && part->axis[2].kernel > 1 ? 26.0 : turns ? 8.0 : 17.1;
         double value = dense ? 2.9 / VL : turns ? (VL == 16 ? 0.65 : 0.56) : VL == 16 ? 2.3 : 1.9;
         double width = (double)(turns ? round_up(part->axis[2].in, VL) : part->axis[2].in); /* squares are whole */
         double copy = in_rows * (row + width * value);
