@@ -5,8 +5,8 @@
 
 #include "problem.h"
 
-/* The bytes of L1 that so many lines, `apart` bytes from one to the next, would fill if their sets were all there are: sets
- * repeat with each page in all L1 of 64 sets, whose ways make up the rest. */
+/* How much of L1 so many lines, `apart` bytes from one to the next, take away: all of it once they fill the sets they meet in.
+ * Sets repeat with each page where L1 has 64 of them, as 32 KB of 8 ways or 48 KB of 12 have. */
 static inline int64_t fc_l1_bytes_of(int64_t lines, int64_t apart) {
     enum { PAGE_BYTES = 4096 };
     return lines * fc_common_divisor(PAGE_BYTES, apart);

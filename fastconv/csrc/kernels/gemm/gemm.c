@@ -2,7 +2,7 @@
  *
  * Runs every plain and transposed convolution: any rank, stride, dilation, group, padding and layout. Where the
  * columns come from: a pointwise convolution reads x where it lies, or copies it row by row where many channels of out
- * stream past (copies_rows); rows that fill their vectors, or of few outputs, are read from padded rows, shifted by the tap
+ * stream past or planes meet in few sets of L1 (copies_rows); rows that fill their vectors, or of few outputs, are read from padded rows, shifted by the tap
  * (shifted.h); the rest is packed a panel at a time (common/columns.h). Channels-last rows are turned around in squares on
  * their way in, and sums on their way out.
  * A functional call of few pixels reads its weights where they lie.
