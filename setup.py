@@ -113,7 +113,7 @@ ISAS = (
 )
 
 
-def size_flags(isa, dtype, isas):
+def size_flags(isa, dtype, source, isas):
     """Flags of kernels compiled for size more than for speed."""
     if DEBUG or SANITIZE:
         return ()
@@ -121,8 +121,9 @@ def size_flags(isa, dtype, isas):
         # For CPUs of another age: a third smaller and a tenth slower than with -O2.
         return ("-Os",)
     # A seventh smaller. It cost float32's Winograd a tenth of its speed, others less; the narrow
-    # dtypes wait for their conversions more than for that.
-    return () if dtype in WIDE_DTYPES else ("-O2",)
+    # dtypes wait for their conversions more than for that, and Winograd in float64 is seldom met.
+    small = dtype not in WIDE_DTYPES or (dtype == "f64" and "winograd" in source)
+    return ("-O2",) if small else ()
 
 
 def words(name):
@@ -322,7 +323,7 @@ class BuildExt(build_ext):
                     *common_flags(),
                     *c_flags(),
                     *isa.flags,
-                    *size_flags(isa, dtype, isas),
+                    *size_flags(isa, dtype, source, isas),
                 ],
                 macros=[("FC_ISA", isa.name), ("FC_DTYPE", dtype)],
                 label=f"{isa.name} {dtype}",

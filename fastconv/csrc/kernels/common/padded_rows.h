@@ -104,7 +104,7 @@ FC_INLINE vec fc_load_padded(const real *row, int64_t in, int64_t at) {
 
 /* Both phases of a row at stride 2, x dense along width: pairs inside x through vectors. Stores up to VL lanes
  * past the runs. */
-FC_INLINE void fc_copy_row_by_pairs(const fc_axis *width, const fc_run_source *even_run,
+static __attribute__((unused, noinline)) void fc_copy_row_by_pairs(const fc_axis *width, const fc_run_source *even_run,
                                     const fc_run_source *odd_run, const stor *row, real *even, real *odd) {
 #if !FC_IS_NARROW
     if (width->pad_mode == FC_PAD_ZEROS) {
