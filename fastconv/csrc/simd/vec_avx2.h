@@ -38,13 +38,6 @@ FC_INLINE void fc_store_lanes(real *p, vec a, int64_t n) {
     if (n & 1)
         _mm_store_sd(p, rest);
 }
-static __attribute__((noinline, unused)) void fc_store_part(real *p, vec a, int64_t n) { fc_store_lanes(p, a, n); }
-FC_INLINE void v_storen(real *p, vec a, int64_t n) {
-    if (!FC_STORES_BY_CALL || __builtin_constant_p(n))
-        fc_store_lanes(p, a, n);
-    else
-        fc_store_part(p, a, n);
-}
 FC_INLINE vec v_add(vec a, vec b) { return _mm256_add_pd(a, b); }
 FC_INLINE vec v_sub(vec a, vec b) { return _mm256_sub_pd(a, b); }
 FC_INLINE vec v_mul(vec a, vec b) { return _mm256_mul_pd(a, b); }
@@ -146,13 +139,6 @@ FC_INLINE void fc_store_lanes(real *p, vec a, int64_t n) {
     if (n & 1)
         _mm_store_ss(p, rest);
 }
-static __attribute__((noinline, unused)) void fc_store_part(real *p, vec a, int64_t n) { fc_store_lanes(p, a, n); }
-FC_INLINE void v_storen(real *p, vec a, int64_t n) {
-    if (!FC_STORES_BY_CALL || __builtin_constant_p(n))
-        fc_store_lanes(p, a, n);
-    else
-        fc_store_part(p, a, n);
-}
 FC_INLINE vec v_add(vec a, vec b) { return _mm256_add_ps(a, b); }
 FC_INLINE vec v_sub(vec a, vec b) { return _mm256_sub_ps(a, b); }
 FC_INLINE vec v_mul(vec a, vec b) { return _mm256_mul_ps(a, b); }
@@ -241,6 +227,14 @@ FC_INLINE void v_interleave4(real *p, const vec in[4]) {
     v_store(p + 3 * VL, _mm256_permute2f128_ps(rows[2], rows[3], 0x31));
 }
 #endif
+
+static __attribute__((noinline, unused)) void fc_store_part(real *p, vec a, int64_t n) { fc_store_lanes(p, a, n); }
+FC_INLINE void v_storen(real *p, vec a, int64_t n) {
+    if (!FC_STORES_BY_CALL || __builtin_constant_p(n))
+        fc_store_lanes(p, a, n);
+    else
+        fc_store_part(p, a, n);
+}
 /* Through memory: the count of the instructions that shift is theirs alone. */
 FC_INLINE vec v_align(vec a, vec b, int n) {
     real lanes[2 * VL];
