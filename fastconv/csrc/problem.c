@@ -242,26 +242,23 @@ void fc_problem_part(const fc_problem *p, const int64_t out_size[FC_MAX_SPATIAL]
         part->reduction = p->in_ch * p->depth_multiplier;
 }
 
-fc_tensor fc_part_x(const fc_part *part, fc_tensor x) {
+/* Every step[axis]-th place of a tensor from start[axis] on. */
+static fc_tensor places_of(fc_tensor tensor, const int64_t *start, const int64_t *step, fc_dtype dtype) {
     int64_t offset = 0;
     for (int axis = 0; axis < FC_MAX_SPATIAL; axis++) {
-        offset += part->in_start[axis] * x.stride[2 + axis];
-        x.stride[2 + axis] *= part->in_step[axis];
+        offset += start[axis] * tensor.stride[2 + axis];
+        tensor.stride[2 + axis] *= step[axis];
     }
-    x.data = (char *)x.data + offset * (int64_t)fc_storage_size(part->problem.dtype);
-    return x;
+    tensor.data = (char *)tensor.data + offset * (int64_t)fc_storage_size(dtype);
+    return tensor;
+}
+
+fc_tensor fc_part_x(const fc_part *part, fc_tensor x) {
+    return places_of(x, part->in_start, part->in_step, part->problem.dtype);
 }
 
 fc_tensor fc_part_out(const fc_part *part, fc_tensor out) {
-    if (out.data == NULL)
-        return out;
-    int64_t offset = 0;
-    for (int axis = 0; axis < FC_MAX_SPATIAL; axis++) {
-        offset += part->out_start[axis] * out.stride[2 + axis];
-        out.stride[2 + axis] *= part->out_step[axis];
-    }
-    out.data = (char *)out.data + offset * (int64_t)fc_storage_size(part->problem.dtype);
-    return out;
+    return out.data ? places_of(out, part->out_start, part->out_step, part->problem.dtype) : out;
 }
 
 fc_weight_view fc_part_weight(const fc_part *part, fc_weight_view weight) {
