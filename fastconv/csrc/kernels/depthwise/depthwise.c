@@ -28,20 +28,29 @@ static FC_COLD const char *rejects(const fc_part *part) {
     return NULL;
 }
 
+/* Output rows whose padded rows, strips of them, fit so many bytes. */
+static int64_t rows_within(const fc_part *part, int64_t strip, double bytes) {
+    const fc_axis *height = &part->axis[1];
+    int64_t pitch = copied_shape(part, strip).row_pitch * part->axis[0].kernel;
+    int64_t read = (int64_t)(bytes / sizeof(real)) / pitch - fc_axis_reach(height) - 1;
+    return read < 0 ? 0 : read / height->stride + 1;
+}
+
+/* Chunks of rows stay in L1, unless more of them would be copied again for each chunk than are new. */
 static void prepare(fc_part *part, const fc_machine *machine) {
     if (strip_runs(part)) {
         strip_prepare(part, machine, &part->block[STRIP], &part->block[CHUNK_ROWS]);
         return;
     }
     const fc_axis *width = &part->axis[2], *height = &part->axis[1];
-    int64_t budget = (int64_t)(machine->l1d_bytes / sizeof(real)) * 3 / 4;
     int64_t strip = smaller(larger(width->out, 1), 16 * SWEEP_VECS * VL), rows = 0;
     for (;; strip = round_up(strip / 2, VL)) {
-        int64_t pitch = copied_shape(part, strip).row_pitch * part->axis[0].kernel;
-        rows = (budget / pitch - fc_axis_reach(height) - 1) / height->stride + 1;
+        rows = rows_within(part, strip, 0.75 * (double)machine->l1d_bytes);
         if (rows >= 16 || strip <= SWEEP_VECS * VL)
             break;
     }
+    if (rows * height->stride < fc_axis_reach(height))
+        rows = rows_within(part, strip, 0.25 * (double)machine->l2_bytes);
     int64_t block = sweep_block_rows(share_of(part), dense_taps(width), height->out, divide_up(strip, VL));
     part->block[STRIP] = strip;
     part->block[CHUNK_ROWS] = smaller(larger(rows / block, 1) * block, larger(height->out, 1));

@@ -51,7 +51,11 @@ static double planar_cycles(const fc_part *part, const fc_machine *machine) {
     double shared = plane_taps > 49 ? 0.78 : VL < 16 || plane_taps > 9 ? 0.7 : 0.67;
     double strided = plane_taps > 49 || plane_taps <= 9 ? 1.85 : VL < 16 ? 1.45 : 1.2;
     shared += height->kernel == 1 ? 0.25 : height->kernel == 2 || height->kernel == 4 ? 0.12 : 0; /* share little */
-    double step = share_of(part) == 2 ? strided : share_of(part) ? shared : dense_taps(width) ? 1.0 : 0.95;
+    double scattered = VL == 16 && height->kernel > 1 ? 1.3 : 0.95;
+    double step = share_of(part) == 2 ? strided : share_of(part) ? shared : dense_taps(width) ? 1.0 : scattered;
+    /* One row of few vectors has too few sums to hide the FMA's latency. */
+    double sums = (double)(block * sweep_block_of((int)block, vectors).vecs), latency = 4.0 / sums;
+    step = latency > step ? latency : step;
     double apart = p->in_ch == 1 ? 3.2 : VL == 16 ? 1.75 : 2.45; /* a channel's outputs are stored one by one */
     double narrow = apart * (double)width->out / (double)larger(vectors, 1);
     double store = p->out_channels_last && p->out_ch > 1 && !mixed ? narrow : 2.45;
@@ -62,9 +66,14 @@ static double planar_cycles(const fc_part *part, const fc_machine *machine) {
     double inside = fc_cost_inside(&part->axis[0]) * fc_cost_inside(height); /* other rows are zeros in L1 */
     double taps = (double)part->taps * (0.55 + 0.45 * inside);
     double row = (double)vectors * (taps * step + wide + groups + far) + ROW_CYCLES * tiles + depth;
-    double in_rows = (double)(rows_read(part, height->out) * part->axis[0].kernel * part->axis[0].out);
+    /* Those behind taps that reach past a chunk are copied again for the next. */
+    int64_t chunks = divide_up(height->out, part->block[CHUNK_ROWS]);
+    int64_t read = (height->out - chunks) * height->stride + chunks * (fc_axis_reach(height) + 1);
+    double in_rows = (double)(read * part->axis[0].kernel * part->axis[0].out);
     double values = (double)smaller(vectors * VL * width->stride, width->in);
-    double copy = narrow_rows || width->stride > 2 ? 2.7 * values : 5.2 * (double)(vectors * width->stride);
+    int64_t apart_by = copied_axis(part).stride * (p->x_channels_last ? p->in_ch : 1);
+    double value = apart_by == 2 || apart_by == 4 ? 1.1 : 2.7; /* as fc_copy_run has vectors for them */
+    double copy = narrow_rows || width->stride > 2 ? value * values : 5.2 * (double)(vectors * width->stride);
     double copies = in_place ? 0 : in_rows * (copy + 13.0);
     double in_ch = (double)p->in_ch, out_ch = (double)p->out_ch, depths = (double)part->axis[0].out;
     store *= depths * (double)(height->out * vectors); /* rows past the last are summed, not stored */
