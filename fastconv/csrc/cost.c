@@ -63,7 +63,8 @@ static double bytes_touched(const fc_part *part) {
 }
 
 double fc_cost_beyond_l2(const fc_part *part, const fc_machine *machine) {
-    double beyond = bytes_touched(part) / (double)machine->l2_bytes - 1;
+    const double room = 0.75; /* the rest holds weights and scratch */
+    double beyond = bytes_touched(part) / (double)machine->l2_bytes - room;
     return beyond < 0 ? 0 : beyond < 1 ? beyond : 1;
 }
 

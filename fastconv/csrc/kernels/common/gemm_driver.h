@@ -75,16 +75,17 @@ FC_INLINE double fc_gemm_seconds(const fc_part *part, const fc_machine *machine,
     double chunks = (double)divide_up(part->reduction, FC_GEMM_CHUNK_MOST);
     bool last = p->out_channels_last && p->out_ch > 1; /* one channel lies alike in both layouts */
     bool in_registers = !last && part->out_step[2] == 1 && fc_bounds_of(p).only;
-    /* A tile of few channels takes as long to turn around as one of many. */
-    double turned = (VL == 16 && part->group_out_ch % 4 ? 13.0 : 7.0) * VL; /* of a tile's square */
-    turned *= (double)divide_up(part->group_out_ch, GEMM_ROWS) / rows;
+    /* Each tile's channels are turned around, which takes as long for few as for many: GEMM_ROWS, 4, 2 and 1 of them. */
+    int64_t beyond = part->group_out_ch % GEMM_ROWS, row_tiles = part->group_out_ch / GEMM_ROWS;
+    row_tiles += __builtin_popcountll((uint64_t)beyond);
+    double turned = (VL == 16 ? 6.3 : 7.0) * VL * (double)row_tiles / rows;
     double aligned = (part->out_pixels % VL == 0 ? 1.1 : 2.2) * (VL == 16 ? 1 : 0.85); /* planes begin in the middle of a line */
     double called = tiles * (VL == 16 ? 32.0 : 21.0) + (VL == 16 ? 0 : 15.0) * (whole + (rest > 0)); /* tiles, panels */
     double store = in_registers ? aligned : last ? turned : 13.0;
     double cycles = (double)part->reduction * (step / 0.92 + 0.61 * column * (double)vectors) + called * chunks +
                     rows * (double)vectors * (store + 2 * (chunks - 1));
     /* Squares that pixels fill a part of. */
-    cycles += last && VL == 16 && length % VL ? 90.0 * (double)divide_up(part->group_out_ch, GEMM_ROWS) : 0;
+    cycles += last && VL == 16 && length % VL ? 90.0 * (double)row_tiles : 0;
     cycles = (double)p->groups * ((double)runs * cycles + 280); /* a group is a task of its own */
     /* A panel of channels-last channels is a piece of a pixel's lines, which beyond L2 come and go again for the next one. */
     double pieces = last ? (double)part->out_pixels * (double)p->groups * (double)(divide_up(part->group_out_ch, GEMM_ROWS) - 1) : 0;

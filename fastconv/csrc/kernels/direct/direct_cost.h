@@ -256,7 +256,7 @@ static FC_COLD double seconds(const fc_part *part, const fc_machine *machine) {
      * long in either layout. */
     bool by_channel = part->problem.out_channels_last && part->problem.out_ch > 1;
     double turn = by_channel ? 0 : (VL == 16 ? 31 : 39) * tile_rows * (double)(pairs + vectors % BLOCK_VECS);
-    double store = pixels * (double)vectors * ((VL == 16 ? 2.7 : 2.2) * chunks + (by_channel ? 0 : VL == 16 ? 8.2 : 4.5));
+    double store = pixels * (double)vectors * ((VL == 16 ? 2.3 : 2.2) * chunks + (by_channel ? 0 : VL == 16 ? 8.2 : 4.5));
     /* Parts of vectors of channels go out one by one, or through masks; what they begin lies across lines. */
     bool ragged = by_channel && part->group_out_ch % VL != 0;
     store += ragged ? (FC_IS_NARROW ? 4.55 : 2.0 * (double)vectors - 0.5) * pixels : 0;

@@ -168,8 +168,8 @@ static bool is_padded(const fc_part *part) {
 /* Cycles of a vector of one channel's row, where squares turn vectors of pixels of so many channels around: into panels in
  * L1, or into rows in L2. */
 static double turned_cycles(int64_t channels, bool into_rows) {
-    double squares = (double)divide_up(channels, VL), wide = into_rows ? 6.9 : 7.5, narrow = into_rows ? 3.5 : 4.5;
-    double least = into_rows ? (VL == 16 ? 106.0 : 24.0) : 0; /* of a square, and for each of its channels */
+    double squares = (double)divide_up(channels, VL), wide = into_rows ? 5.2 : 6.6, narrow = into_rows ? 3.5 : 4.5;
+    double least = into_rows ? (VL == 16 ? 80.0 : 24.0) : 0; /* of a square, and for each of its channels */
     double filled = into_rows ? (double)channels / squares : VL;
     return 1.5 + (least + (VL == 16 ? wide : narrow) * filled) * squares / (double)channels;
 }
