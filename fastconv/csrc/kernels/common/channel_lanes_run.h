@@ -83,6 +83,8 @@ FC_INLINE double lane_cycles(const fc_part *part) {
         step = VL == 16 ? 0.79 : 0.66;
     else if (part->group_in_ch != part->group_out_ch) /* loads through masks */
         step = (shared ? 1.2 : 3.0) * (VL == 16 ? 1 : 0.72);
+    else if (VL == 16 && shape.kind == LANES_PERMUTED) /* groups that do not fill a vector go through masks */
+        step *= VL % part->group_in_ch ? 1.65 : 1.15;
     /* At the border every value comes through a table of pointers, and one that fills all lanes through a pointer anyway. */
     double inside = 1;
     for (int i = 0; i < FC_MAX_SPATIAL; i++) {

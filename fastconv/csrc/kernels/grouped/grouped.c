@@ -129,9 +129,13 @@ static FC_COLD double seconds(const fc_part *part, const fc_machine *machine) {
         double in_rows = planes * (double)(rows_read(part, chunk) * chunks * part->group_in_ch);
         in_rows *= fc_cost_inside(&part->axis[0]) * fc_cost_inside(&part->axis[1]);
         bool turns = p->x_channels_last && fc_channels_turn(&part->axis[2], part->problem.in_ch, part->group_in_ch);
-        /* Both phases of a stride begin and end in lanes of their own. */
-        double row = part->axis[2].stride > 1 && part->axis[2].kernel > 1 ? 26.0 : turns ? 8.0 : 17.1;
-        double value = dense ? 2.9 / VL : turns ? (VL == 16 ? 0.65 : 0.56) : VL == 16 ? 2.3 : 1.9;
+        /* Both phases of a stride begin and end in lanes of their own, and the zeros beside a row are stored apart. */
+        bool padded = part->axis[2].pad_before > 0;
+        double row = part->axis[2].stride > 1 && part->axis[2].kernel > 1 ? 26.0 : turns ? (padded ? 18.0 : 7.0) : 17.1;
+        /* Of a square some of the time, whatever its channels. */
+        double squares = (double)divide_up(part->group_in_ch, VL) / (double)part->group_in_ch;
+        double turned = VL == 16 ? 0.36 + 1.9 * squares : 0.56;
+        double value = dense ? 2.9 / VL : turns ? turned : VL == 16 ? 2.3 : 1.9;
         double width = (double)(turns ? round_up(part->axis[2].in, VL) : part->axis[2].in); /* squares are whole */
         int64_t phases = fc_row_shape_of(&part->axis[2], larger(part->axis[2].out, 1)).phases;
         width *= dense ? 1 : (double)phases / (double)part->axis[2].stride; /* values between are not read */
@@ -207,6 +211,12 @@ static int64_t partition(const fc_part *part, int threads, int64_t grid[4]) {
     return part->problem.batch * grid[1] * grid[3];
 }
 
+/* Reals of `count` copied rows of a channel and depth tap: an odd number of vectors, so that those that a tile reads at
+ * every step lie in other sets of L1 each. */
+static int64_t plane_pitch_of(const fc_row_shape *shape, int64_t count) {
+    return (divide_up(count * shape->row_pitch, VL) | 1) * VL;
+}
+
 /* Scratch of a worker in planar form. */
 typedef struct planar_scratch {
     int64_t *offset;       /* of each step of the reduction, from a pixel's first */
@@ -218,7 +228,7 @@ typedef struct planar_scratch {
 static size_t planar_scratch_at(const fc_part *part, char *base, planar_scratch *scratch) {
     fc_row_shape shape = fc_row_shape_of(&part->axis[2], part->axis[2].out);
     int64_t count = rows_read(part, part->block[CHUNK_ROWS]);
-    int64_t rows = part->group_in_ch * part->axis[0].kernel * count * shape.row_pitch + ROW_SLACK;
+    int64_t rows = part->group_in_ch * part->axis[0].kernel * plane_pitch_of(&shape, count) + ROW_SLACK;
     size_t sizes[4] = {(size_t)part->reduction * sizeof(int64_t), (size_t)count * sizeof(stor *),
                        TILE_SUMS * sizeof(real), (size_t)rows * sizeof(real)};
     size_t starts[4], total = 0;
@@ -243,11 +253,11 @@ static size_t scratch_bytes(const fc_part *part) {
 /* Where each step of the reduction lies in a window of `count` rows per channel and depth tap. */
 static void fill_offsets(const fc_part *part, const planar_scratch *scratch, int64_t count) {
     const fc_axis *height = &part->axis[1], *width = &part->axis[2];
-    int64_t *to = scratch->offset;
+    int64_t *to = scratch->offset, pitch = plane_pitch_of(&scratch->shape, count);
     for (int64_t plane = 0; plane < part->group_in_ch * part->axis[0].kernel; plane++)
         for (int64_t kh = 0; kh < height->kernel; kh++)
             for (int64_t kw = 0; kw < width->kernel; kw++)
-                *to++ = (plane * count + kh * height->dilation) * scratch->shape.row_pitch +
+                *to++ = plane * pitch + kh * height->dilation * scratch->shape.row_pitch +
                         fc_tap_shift(&scratch->shape, width, kw);
 }
 
@@ -260,7 +270,7 @@ static void copy_window(const fc_call *call, const planar_scratch *scratch, cons
     const fc_part *part = call->part;
     const fc_tensor *x = &call->tensors.x;
     const fc_axis *depth = &part->axis[0], *height = &part->axis[1], *width = &part->axis[2];
-    int64_t count = rows_read(part, at->rows), plane_pitch = count * scratch->shape.row_pitch;
+    int64_t count = rows_read(part, at->rows), plane_pitch = plane_pitch_of(&scratch->shape, count);
     bool turns = fc_runs_turn(width, x, part->group_in_ch);
     real *to = scratch->rows;
     for (int64_t c = 0; c < part->group_in_ch; c += turns ? part->group_in_ch : 1) {
