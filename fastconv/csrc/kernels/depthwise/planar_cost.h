@@ -16,6 +16,7 @@
  * a column of blocks: its call. */
 #define PLANE_CYCLES 100.0
 #define TILE_CYCLES 50.0
+#define CALL_CYCLES 800.0 /* tables and what all channels share */
 
 /* Groups of taps along height that are swept one after the other. */
 static int64_t height_groups(const fc_part *part) {
@@ -56,7 +57,8 @@ static double planar_cycles(const fc_part *part, const fc_machine *machine) {
     /* One row of few vectors has too few sums to hide the FMA's latency. */
     double sums = (double)(block * sweep_block_of((int)block, vectors).vecs), latency = 4.0 / sums;
     step = latency > step ? latency : step;
-    double apart = p->in_ch == 1 ? 3.2 : VL == 16 ? 1.75 : 2.45; /* a channel's outputs are stored one by one */
+    /* A channel's outputs are stored one by one. */
+    double apart = VL == 16 ? (p->in_ch == 1 ? 1.9 : 1.75) : p->in_ch == 1 ? 2.8 : 2.45;
     double narrow = apart * (double)width->out / (double)larger(vectors, 1);
     double store = p->out_channels_last && p->out_ch > 1 && !mixed ? narrow : 2.45;
     double wide = share_of(part) && vectors > 8 ? WIDE_CYCLES : 0;
@@ -77,7 +79,8 @@ static double planar_cycles(const fc_part *part, const fc_machine *machine) {
     double copies = in_place ? 0 : in_rows * (copy + 13.0);
     double in_ch = (double)p->in_ch, out_ch = (double)p->out_ch, depths = (double)part->axis[0].out;
     store *= depths * (double)(height->out * vectors); /* rows past the last are summed, not stored */
-    return out_ch * (out_rows * row + store + depths * tiles * TILE_CYCLES) + in_ch * (copies + depths * PLANE_CYCLES);
+    double swept = out_ch * (out_rows * row + store + depths * tiles * TILE_CYCLES);
+    return CALL_CYCLES + swept + in_ch * (copies + depths * PLANE_CYCLES);
 }
 
 #endif

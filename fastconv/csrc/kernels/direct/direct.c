@@ -24,8 +24,6 @@
 #include "kernels/direct/direct_cost.h"
 #include "kernels/direct/store.h"
 
-enum { GROUP_PIXELS = (96 / (SEGMENT * VL) + 1) * SEGMENT * VL }; /* whole segments and whole vectors */
-
 static FC_COLD const char *rejects(const fc_part *part) {
     if (part->problem.operation > FC_CONV_TRANSPOSED)
         return "only plain and transposed convolutions";

@@ -5,11 +5,12 @@
 #include "cost.h"
 #include "kernels/direct/direct_shape.h"
 
-/* Cycles of a task besides its windows and tiles: bounds, misses; of a run of taps in a task's tables; of a tile and of
- * each of its runs of taps besides their steps, and of a run for each sum, whose register may move; of a tile that is
- * added up span by span, of each of its runs, which are looked through, of each span, and of one where taps count for
- * parts of a piece of a row. */
+/* Cycles of a task besides its windows and tiles: bounds, misses, fewer where x is read in place; of a run of taps in a
+ * task's tables; of a tile and of each of its runs of taps besides their steps, and of a run for each sum, whose register
+ * may move; of a tile that is added up span by span, of each of its runs, which are looked through, of each span, and of one
+ * where taps count for parts of a piece of a row. */
 #define TASK_CYCLES 810.0
+#define PLACE_CYCLES 300.0
 #define TABLE_CYCLES 16.0
 #define TILE_CYCLES 17.0
 #define RUN_CYCLES (SEGMENT >= 7 ? 7.5 : 8.5)
@@ -138,7 +139,8 @@ static double task_cycles(const fc_part *part, const fc_machine *machine) {
     fc_part blocked = *part;
     prepare(&blocked, machine);
     double chunks = (double)divide_up(part->group_in_ch, blocked.block[CHANNELS]);
-    return (double)block_count(part, blocked.block) * (TASK_CYCLES + TABLE_CYCLES * tap_runs(part) * chunks);
+    double task = reads_in_place_dense(part) ? PLACE_CYCLES : TASK_CYCLES;
+    return (double)block_count(part, blocked.block) * (task + TABLE_CYCLES * tap_runs(part) * chunks);
 }
 
 /* The share of pairs of rows of which some tap counts for one alone: their tiles are added up span by span, where pieces of
@@ -252,11 +254,13 @@ static FC_COLD double seconds(const fc_part *part, const fc_machine *machine) {
     double tile = tile_rows * (double)pairs * pieces_cycles(&pieces, runs, BLOCK_VECS, &work);
     if (vectors % BLOCK_VECS)
         tile += tile_rows * pieces_cycles(&pieces, runs, 1, &work);
-    /* Each row is turned around to leave by channels: much of the time of a group of few channels. A single channel takes as
-     * long in either layout. */
+    /* Each row is turned around to leave by channels, short ones together: much of the time of a group of few channels. A
+     * single channel takes as long in either layout. */
     bool by_channel = part->problem.out_channels_last && part->problem.out_ch > 1;
-    double turn = by_channel ? 0 : (VL == 16 ? 31 : 39) * tile_rows * (double)(pairs + vectors % BLOCK_VECS);
-    double store = pixels * (double)vectors * ((VL == 16 ? 2.3 : 2.2) * chunks + (by_channel ? 0 : VL == 16 ? 8.2 : 4.5));
+    double turned_rows = tile_rows / (double)larger(GROUP_PIXELS / larger(pieces.columns[0], 1), 1);
+    double turn = by_channel ? 0 : (VL == 16 ? 31 : 39) * turned_rows * (double)(pairs + vectors % BLOCK_VECS);
+    double squares = by_channel ? 0 : (double)round_up(part->out_pixels, VL) * (VL == 16 ? 8.2 : 4.5);
+    double store = (double)vectors * (pixels * (VL == 16 ? 2.3 : 2.2) * chunks + squares);
     /* Parts of vectors of channels go out one by one, or through masks; what they begin lies across lines. */
     bool ragged = by_channel && part->group_out_ch % VL != 0;
     store += ragged ? (FC_IS_NARROW ? 4.55 : 2.0 * (double)vectors - 0.5) * pixels : 0;

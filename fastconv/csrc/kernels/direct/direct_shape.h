@@ -6,6 +6,7 @@
 #include "kernels/direct/pack.h"
 #include "kernels/direct/taps.h"
 
+enum { GROUP_PIXELS = (96 / (SEGMENT * VL) + 1) * SEGMENT * VL }; /* finished together: whole segments, whole vectors */
 enum { CHANNELS = 0, ROWS = 1, COLUMNS = 2, LANES = 3, FETCHES = 4 }; /* of part->block */
 
 /* Short chunks stay dense, so that the taps of a row are one run; longer ones get a pitch that spreads the
