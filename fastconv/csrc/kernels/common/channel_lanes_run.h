@@ -83,8 +83,8 @@ FC_INLINE double lane_cycles(const fc_part *part) {
         step = VL == 16 ? 0.79 : 0.66;
     else if (part->group_in_ch != part->group_out_ch) /* loads through masks */
         step = (shared ? 1.2 : 3.0) * (VL == 16 ? 1 : 0.72);
-    else if (VL == 16 && shape.kind == LANES_PERMUTED) /* groups that do not fill a vector go through masks */
-        step *= VL % part->group_in_ch ? 1.65 : 1.15;
+    else if (VL == 16 && shape.kind == LANES_PERMUTED) /* groups that fill no vector lie across lines */
+        step *= VL % part->group_in_ch ? 1.4 : 1.15;
     /* At the border every value comes through a table of pointers, and one that fills all lanes through a pointer anyway. */
     double inside = 1;
     for (int i = 0; i < FC_MAX_SPATIAL; i++) {
@@ -134,7 +134,7 @@ FC_INLINE size_t lane_scratch_at(const fc_part *part, char *base, lane_scratch *
     const fc_axis *across = &part->axis[2];
     int64_t padded = (across->out + LANE_PIXELS) * across->stride + fc_axis_reach(across) + 1;
     size_t sizes[8] = {(size_t)shape.tap_rows * sizeof(stor *), (size_t)entries * sizeof(stor *),
-                       (size_t)shape.slots * VL * sizeof(int32_t), (size_t)part->problem.in_ch * sizeof(stor),
+                       (size_t)shape.slots * VL * sizeof(int32_t), (size_t)(part->problem.in_ch + VL) * sizeof(stor),
                        (size_t)(entries * width) * sizeof(stor), LANE_PIXELS * VL * sizeof(real),
                        (size_t)padded * sizeof(int64_t), (size_t)shape.tap_rows * sizeof(stor *)};
     size_t starts[8], total = 0;
@@ -176,14 +176,27 @@ typedef struct lane_task {
     bool lines;       /* lane_takes_lines */
     bool rows_inside; /* every row of taps of the current output row lies in x */
     int64_t first_inside, last_inside; /* output columns whose taps all lie in x */
+    const stor *end;                   /* one past the last element of x in memory */
+    int64_t beyond;                    /* elements from the last pixel that the current output row may read to there */
 } lane_task;
+
+/* One past x's last element in memory. */
+FC_INLINE const stor *lane_end_of(const fc_call *call) {
+    const fc_part *part = call->part;
+    const fc_tensor *x = &call->tensors.x;
+    const int64_t sizes[5] = {part->problem.batch, part->problem.in_ch, part->axis[0].in, part->axis[1].in, part->axis[2].in};
+    const stor *end = (const stor *)x->data + 1;
+    for (int i = 0; i < 5; i++)
+        end += larger((sizes[i] - 1) * x->stride[i], 0);
+    return end;
+}
 
 /* The current output row's rows of x. */
 FC_INLINE void lane_find_rows(lane_task *task, int64_t d, int64_t h) {
     const fc_part *part = task->call->part;
     const fc_tensor *x = &task->call->tensors.x;
     const fc_axis *depth = &part->axis[0], *height = &part->axis[1];
-    const stor *image = (const stor *)x->data + task->n * x->stride[0];
+    const stor *image = (const stor *)x->data + task->n * x->stride[0], *last = image;
     task->rows_inside = true;
     for (int64_t r = 0; r < task->shape->tap_rows; r++) {
         int64_t source_d = fc_axis_source(depth, d * depth->stride + r / height->kernel * depth->dilation);
@@ -191,7 +204,9 @@ FC_INLINE void lane_find_rows(lane_task *task, int64_t d, int64_t h) {
         bool inside = source_d >= 0 && source_h >= 0;
         task->scratch->rows[r] = inside ? image + source_d * x->stride[2] + source_h * x->stride[3] : NULL;
         task->rows_inside &= inside;
+        last = inside && task->scratch->rows[r] > last ? task->scratch->rows[r] : last;
     }
+    task->beyond = task->end - last - larger((part->axis[2].in - 1) * x->stride[4], 0);
 }
 
 /* Columns of the pixels from w on through the padding's map; columns no pixel reads are zeros. */
@@ -268,9 +283,11 @@ FC_INLINE void lane_at_block(const lane_task *task, lane_sweep *s, int64_t index
     s->bias = call->tensors.bias ? (const real *)call->tensors.bias + block->first_out : NULL;
 }
 
-/* Whether a block loads and stores whole vectors. */
-FC_INLINE bool lane_whole(const lane_sweep *s, const lane_block *block) {
-    return block->count == VL && (s->kind == LANES_ONE || block->in_count == VL);
+/* Whether a block's pixels are loaded in whole vectors; of copies always. */
+FC_INLINE bool lane_whole(const lane_task *task, const lane_sweep *s, const lane_block *block, bool copies) {
+    if (s->kind == LANES_ONE)
+        return block->count == VL;
+    return block->in_count == VL || copies || block->first_in + VL <= task->beyond;
 }
 
 /* One block of pixels of output row (d, h) for every block of channels of the task, through the table or copies. */
@@ -290,7 +307,7 @@ FC_INLINE void lane_run_pixels(const lane_task *task, lane_sweep *s, fc_pixel pi
         else if (task->lines && block.first_in >= line_end)
             line = block.first_in, line_end = lane_copy_lines(task, line, columns);
         s->at = dense ? block.first_in - line : 0;
-        lane_sweep_run(lane_whole(s, &block), s);
+        lane_sweep_run(lane_whole(task, s, &block, s->table == NULL), s);
         for (int64_t p = 0; !s->finish && p < pixels; p++)
             fc_store_channel_lanes(call, task->n, block.first_out, block.count,
                                    (fc_pixel){pixel.d, pixel.h, pixel.w + p}, s->sums + p * VL);
@@ -308,7 +325,7 @@ FC_INLINE void lane_run_inside(const lane_task *task, lane_sweep *s, fc_pixel pi
         s->table = NULL;
         s->at = (pixel.w * width->stride - width->pad_before) * call->tensors.x.stride[4] + block.first_in;
         lane_at_block(task, s, b, &block, pixel);
-        lane_sweep_run(lane_whole(s, &block), s);
+        lane_sweep_run(lane_whole(task, s, &block, false), s);
     }
 }
 
@@ -323,7 +340,8 @@ static __attribute__((unused)) void lane_run(const fc_call *call, const real *we
     lane_scratch_at(part, scratch_base, &scratch);
     lane_fill_index(part, &shape, scratch.lane_of);
     lane_task task = {.call = call, .shape = &shape, .scratch = &scratch, .weights = weights, .n = n,
-                      .block_begin = block_begin, .block_end = block_end, .lines = lane_takes_lines(call, &shape)};
+                      .block_begin = block_begin, .block_end = block_end, .lines = lane_takes_lines(call, &shape),
+                      .end = lane_end_of(call)};
     const fc_axis *width = &part->axis[2];
     fc_axis_interior(width, &task.first_inside, &task.last_inside);
     const fc_tensor *out = &call->tensors.out;
