@@ -211,3 +211,34 @@ def test_denormals_count_as_zeros(dtype, algorithm, threads):
     with fc.num_threads(threads):
         assert not conv(denormal).any()
     assert denormal.flat[0] * denormal.dtype.type(1) != 0, "flushed for the caller"
+
+
+MASKS = (
+    OPERANDS + "import time; fc.set_num_threads(2); conv = fc.Conv(w, padding=1); me = {int(t) for t in os.listdir('/proc/self/task')};"
+    "run = lambda: [conv(x) for _ in range(3)]; run(); everything = os.sched_getaffinity(0);"
+    "worker, = {int(t) for t in os.listdir('/proc/self/task')} - me;"
+    "mask = lambda: os.sched_getaffinity(worker);"
+)
+
+
+@linux
+@pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="needs two cores")
+def test_a_sleeping_worker_leaves_its_callers_core():
+    code = (
+        MASKS + f"end = time.monotonic() + {SECONDS} / 2\n"
+        "while mask() == everything and time.monotonic() < end: time.sleep(.01)\n"
+        "print(len(everything - mask()), mask() < everything)"
+    )
+    assert python(code) == ["1", "True"]
+
+
+@linux
+@pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="needs two cores")
+def test_a_mask_that_somebody_set_stays():
+    core = max(os.sched_getaffinity(0))
+    code = (
+        MASKS + "time.sleep(.1);"
+        f"os.sched_setaffinity(worker, {{{core}}}); run(); time.sleep(.1); run(); time.sleep(.1);"
+        f"print(mask() == {{{core}}})"
+    )
+    assert python(code) == ["True"]
