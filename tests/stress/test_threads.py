@@ -14,7 +14,11 @@ import pytest
 import fastconv as fc
 
 SECONDS = 120
-linux = pytest.mark.skipif(not os.path.isdir("/proc/self/task"), reason="needs Linux")
+on_linux = os.path.isdir("/proc/self/task")
+linux = pytest.mark.skipif(not on_linux, reason="needs Linux")
+two_cores = pytest.mark.skipif(
+    not on_linux or len(os.sched_getaffinity(0)) < 2, reason="needs two cores, and Linux"
+)
 OPERANDS = (
     "import os, numpy as np, fastconv as fc;"
     "x, w = np.ones((4, 64, 60, 60), np.float32), np.ones((64, 64, 3, 3), np.float32);"
@@ -213,16 +217,17 @@ def test_denormals_count_as_zeros(dtype, algorithm, threads):
     assert denormal.flat[0] * denormal.dtype.type(1) != 0, "flushed for the caller"
 
 
+# One worker, and its mask.
 MASKS = (
-    OPERANDS + "import time; fc.set_num_threads(2); conv = fc.Conv(w, padding=1); me = {int(t) for t in os.listdir('/proc/self/task')};"
-    "run = lambda: [conv(x) for _ in range(3)]; run(); everything = os.sched_getaffinity(0);"
-    "worker, = {int(t) for t in os.listdir('/proc/self/task')} - me;"
+    OPERANDS + "import time; fc.set_num_threads(2); conv = fc.Conv(w, padding=1);"
+    "threads = lambda: {int(thread) for thread in os.listdir('/proc/self/task')};"
+    "before = threads(); run = lambda: [conv(x) for _ in range(3)]; run();"
+    "everything = os.sched_getaffinity(0); worker, = threads() - before;"
     "mask = lambda: os.sched_getaffinity(worker);"
 )
 
 
-@linux
-@pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="needs two cores")
+@two_cores
 def test_a_sleeping_worker_leaves_its_callers_core():
     code = (
         MASKS + f"end = time.monotonic() + {SECONDS} / 2\n"
@@ -232,8 +237,7 @@ def test_a_sleeping_worker_leaves_its_callers_core():
     assert python(code) == ["1", "True"]
 
 
-@linux
-@pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="needs two cores")
+@two_cores
 def test_a_mask_that_somebody_set_stays():
     core = max(os.sched_getaffinity(0))
     code = (

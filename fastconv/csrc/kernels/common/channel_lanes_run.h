@@ -81,7 +81,7 @@ FC_INLINE double lane_cycles(const fc_part *part) {
     double step = shared ? 0.70 : 1.38;
     if (shape.kind == LANES_ONE)
         step = VL == 16 ? 0.79 : 0.66;
-    else if (part->group_in_ch != part->group_out_ch) /* loads through masks */
+    else if (part->group_in_ch != part->group_out_ch) /* as measured when all of these were loaded through masks */
         step = (shared ? 1.2 : 3.0) * (VL == 16 ? 1 : 0.72);
     else if (VL == 16 && shape.kind == LANES_PERMUTED) /* groups that fill no vector lie across lines */
         step *= VL % part->group_in_ch ? 1.4 : 1.15;

@@ -138,7 +138,7 @@ static FC_COLD double seconds(const fc_part *part, const fc_machine *machine) {
         double value = dense ? 2.9 / VL : turns ? turned : VL == 16 ? 2.3 : 1.9;
         double width = (double)(turns ? round_up(part->axis[2].in, VL) : part->axis[2].in); /* squares are whole */
         int64_t phases = fc_row_shape_of(&part->axis[2], larger(part->axis[2].out, 1)).phases;
-        width *= dense ? 1 : (double)phases / (double)part->axis[2].stride; /* values between are not read */
+        width *= dense ? 1 : (double)phases / (double)part->axis[2].stride; /* the values between are not read */
         double copy = in_rows * (row + width * value);
         double steps = (double)part->reduction * step_cycles(part) * vectors_computed(part, chunk);
         double window = window_cycles(part, machine);
