@@ -137,7 +137,7 @@ static void lie_down(sleeper *s, int core) {
     keep_away(s, core);
 }
 
-/* Gives the mask back, unless somebody has set another one. */
+/* Gives the mask back, unless somebody has set another one; the same as ours counts as ours. */
 static void get_up(const sleeper *s) {
     cpu_set_t now;
     if (CPU_COUNT(&s->before) > 0 && !CPU_EQUAL(&s->before, &s->since) &&
