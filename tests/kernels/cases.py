@@ -252,6 +252,13 @@ def grouped():
     for groups, c, m in ((2, 16, 16), (4, 8, 8), (32, 4, 4), (8, 8, 1), (8, 1, 8), (17, 2, 2)):
         yield Case(groups * c, groups * m, (3, 9), (3, 3), padding=both(1, 1), groups=groups)
         yield Case(groups * c, groups * m, (3, 5), (1, 1), groups=groups, bias=True)
+    spanning = ((1, m) for m in (3, 5, 9, 12, 17, 33))  # blocks of lanes that end within a group
+    for c, m in (*spanning, (2, 3), (2, 5), (2, 7), (4, 6), (5, 9)):
+        for groups in (3, 7):
+            yield Case(groups * c, groups * m, (4, 11), (3, 3), padding=both(1, 1), groups=groups)
+            yield Case(groups * c, groups * m, (1, 19), (1, 1), groups=groups, bias=True)
+        yield Case(6 * c, 6 * m, (5, 9), (2, 3), dilation=(1, 2), padding=both(1, 2), groups=6)
+        yield Case(5 * c, 5 * m, (7, 37), (5, 3), (2, 2), padding=both(2, 1), groups=5, bias=True)
     yield Case(12, 18, (9, 8), (5, 3), (2, 2), padding=both(2, 1), groups=6, batch=2)
     yield Case(32, 32, (7, 19), (3, 3), (2, 2), padding=both(1, 1), groups=8, activation="relu")
     yield Case(16, 16, (8, 9), (3, 3), dilation=(2, 2), padding=both(2, 2), groups=4, flip=True)

@@ -1,9 +1,9 @@
 /* Channels along the lanes: depthwise and small groups over x with dense channels.
  *
- * A block is VL or fewer consecutive output channels of whole groups. Each of the group's `slots` input
- * channels is one vector whose lane i holds the channel lane i's group reads: x itself (one channel in, one
- * out), x with its lanes permuted in a register (several groups in a block), or one value for all lanes (a
- * block inside one group). So no lane ever meets another group's values. Several output pixels along width
+ * A block is VL or fewer consecutive output channels, of whole groups, or of any where their input channels fit one
+ * vector too (`spans`). Each of a group's `slots` input channels is one vector whose lane i holds the channel lane i's
+ * group reads: x itself (one channel in, one out), x with its lanes permuted in a register (several groups in a block),
+ * or one value for all lanes (a block inside one group). So no lane ever meets another group's values. Several output pixels along width
  * are held in registers, and with 3, 5 or 7 undilated taps each vector of x serves all the pixels and taps
  * it belongs to.
  *
@@ -27,19 +27,53 @@ typedef enum lane_kind { LANES_PLAIN, LANES_PERMUTED, LANES_ONE } lane_kind;
 typedef struct lane_shape {
     lane_kind kind;
     int64_t slots;        /* input channels of a group */
-    int64_t block_groups; /* groups in a block */
+    bool spans;           /* blocks begin and end within groups: all but the last have VL channels */
+    int64_t block_groups; /* whole groups in a block, else */
     int64_t blocks, blocks_per_group;
+    int64_t period;       /* blocks after which channels lie in the lanes alike */
     int64_t tap_rows;     /* depth * height taps */
 } lane_shape;
 
-FC_INLINE lane_shape lane_shape_of(const fc_part *part) {
+/* Whether a body shares each vector of x between the taps along width; the rest load it anew (channel_lanes_run.h). */
+FC_INLINE bool lane_shares(const fc_axis *width, lane_kind kind) {
+    bool taps = width->kernel == 3 || (kind == LANES_PLAIN && (width->kernel == 5 || width->kernel == 7));
+    return taps && width->dilation == 1 && width->stride <= 2;
+}
+
+/* Blocks of whole groups, or of a part of one. */
+FC_INLINE lane_shape lane_shape_of_groups(const fc_part *part) {
     int64_t in = part->group_in_ch, out = part->group_out_ch, groups = part->problem.groups;
-    lane_shape shape = {.slots = in, .tap_rows = part->axis[0].kernel * part->axis[1].kernel};
+    lane_shape shape = {.slots = in, .tap_rows = part->axis[0].kernel * part->axis[1].kernel, .period = 1};
     int64_t together = VL / (in > out ? in : out);
     shape.kind = in == 1 && out == 1 ? LANES_PLAIN : together > 1 ? LANES_PERMUTED : LANES_ONE;
     shape.block_groups = together > 1 ? together : 1;
     shape.blocks_per_group = (out + VL - 1) / VL;
     shape.blocks = (groups + shape.block_groups - 1) / shape.block_groups * shape.blocks_per_group;
+    return shape;
+}
+
+/* Blocks that span groups use all their lanes, where the channels that one reads fit a vector. In place of one value in all
+ * lanes they pay where a permuted vector serves several taps, or for a third fewer blocks: 9 channels of each group, 3x3,
+ * AVX2, 2.4-fold, of dilation 2 1.4-fold. */
+FC_INLINE bool lane_spans(const fc_part *part, const lane_shape *groups) {
+    int64_t in = part->group_in_ch, out = part->group_out_ch, most_groups = (VL - 2) / out + 2;
+    if (groups->kind == LANES_PLAIN || part->problem.groups == 1 || most_groups * in > VL)
+        return false;
+    int64_t blocks = (part->problem.out_ch + VL - 1) / VL;
+    bool fewer = in == 1 || part->taps == 1 ? 3 * groups->blocks >= 4 * blocks : false;
+    bool pays = groups->kind == LANES_PERMUTED || lane_shares(&part->axis[2], LANES_PERMUTED) || fewer;
+    return pays && blocks < groups->blocks;
+}
+
+FC_INLINE lane_shape lane_shape_of(const fc_part *part) {
+    lane_shape shape = lane_shape_of_groups(part);
+    if (lane_spans(part, &shape)) {
+        shape.kind = LANES_PERMUTED;
+        shape.spans = true;
+        shape.blocks = (part->problem.out_ch + VL - 1) / VL;
+        for (shape.period = part->group_out_ch; shape.period % 2 == 0;) /* VL is a power of two */
+            shape.period /= 2;
+    }
     return shape;
 }
 
@@ -55,6 +89,11 @@ typedef struct lane_block {
 
 FC_INLINE lane_block lane_block_at(const fc_part *part, const lane_shape *shape, int64_t index) {
     int64_t in = part->group_in_ch, out = part->group_out_ch;
+    if (shape->spans) {
+        int64_t first = index * VL, count = part->problem.out_ch - first, group = fc_quotient(first, out);
+        count = count < VL ? count : VL;
+        return (lane_block){first, count, group * in, (fc_quotient(first + count - 1, out) + 1 - group) * in};
+    }
     int64_t major = shape->blocks_per_group == 1 ? index : fc_quotient(index, shape->blocks_per_group);
     int64_t group = major * shape->block_groups;
     int64_t groups = part->problem.groups - group;

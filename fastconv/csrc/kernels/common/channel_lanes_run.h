@@ -76,8 +76,7 @@ FC_INLINE double lane_cycles(const fc_part *part) {
     double rows = (double)(part->axis[0].out * part->axis[1].out);
     double blocks = rows * (double)((part->axis[2].out + LANE_PIXELS - 1) / LANE_PIXELS) * (double)shape.blocks;
     int64_t taps = part->axis[2].kernel;
-    bool body = taps == 3 || (shape.kind == LANES_PLAIN && (taps == 5 || taps == 7)); /* as lane_sweep_run has them */
-    bool shared = body && part->axis[2].dilation == 1 && part->axis[2].stride <= 2;
+    bool shared = lane_shares(&part->axis[2], shape.kind);
     double step = shared ? 0.70 : 1.38;
     if (shape.kind == LANES_ONE)
         step = VL == 16 ? 0.79 : 0.66;
@@ -134,7 +133,7 @@ FC_INLINE size_t lane_scratch_at(const fc_part *part, char *base, lane_scratch *
     const fc_axis *across = &part->axis[2];
     int64_t padded = (across->out + LANE_PIXELS) * across->stride + fc_axis_reach(across) + 1;
     size_t sizes[8] = {(size_t)shape.tap_rows * sizeof(stor *), (size_t)entries * sizeof(stor *),
-                       (size_t)shape.slots * VL * sizeof(int32_t), (size_t)(part->problem.in_ch + VL) * sizeof(stor),
+                       (size_t)(shape.period * shape.slots) * VL * sizeof(int32_t), (size_t)(part->problem.in_ch + VL) * sizeof(stor),
                        (size_t)(entries * width) * sizeof(stor), LANE_PIXELS * VL * sizeof(real),
                        (size_t)padded * sizeof(int64_t), (size_t)shape.tap_rows * sizeof(stor *)};
     size_t starts[8], total = 0;
@@ -158,13 +157,15 @@ FC_INLINE size_t lane_scratch_at(const fc_part *part, char *base, lane_scratch *
     return total;
 }
 
-/* lane_of[slot][lane]: which of the block's input channels lane `lane` reads. */
+/* lane_of[block of a period][slot][lane]: which of the block's input channels lane `lane` reads. */
 FC_INLINE void lane_fill_index(const fc_part *part, const lane_shape *shape, int32_t *lane_of) {
-    for (int64_t slot = 0; slot < shape->slots; slot++)
-        for (int64_t lane = 0; lane < VL; lane++) {
-            int64_t channel = lane / part->group_out_ch * part->group_in_ch + slot;
-            lane_of[slot * VL + lane] = (int32_t)(channel < VL ? channel : 0);
-        }
+    int64_t out = part->group_out_ch, begin = 0; /* the place of the block's first channel in its group */
+    for (int64_t b = 0; b < shape->period; b++, begin = (begin + VL) % out)
+        for (int64_t slot = 0; slot < shape->slots; slot++)
+            for (int64_t lane = 0; lane < VL; lane++, lane_of++) {
+                int64_t channel = (begin + lane) / out * part->group_in_ch + slot;
+                *lane_of = (int32_t)(channel < VL ? channel : 0);
+            }
 }
 
 typedef struct lane_task {
@@ -277,6 +278,7 @@ FC_INLINE void lane_at_block(const lane_task *task, lane_sweep *s, int64_t index
     const fc_call *call = task->call;
     const fc_tensor *out = &call->tensors.out;
     s->in_count = block->in_count;
+    s->lane_of = task->scratch->lane_of + (task->shape->spans ? index % task->shape->period * task->shape->slots * VL : 0);
     s->weights = task->weights + index * task->shape->slots * call->part->taps * VL;
     s->out = (stor *)out->data + fc_tensor_offset(out, task->n, block->first_out, pixel);
     s->out_count = block->count;
@@ -351,7 +353,7 @@ static __attribute__((unused)) void lane_run(const fc_call *call, const real *we
                     .stride = width->stride, .dilation = width->dilation,
                     .rows = copies ? scratch.copied_rows : scratch.rows, .table_pitch = lane_columns(part),
                     .pixel_stride = copies ? lane_copy_pitch(&shape) : call->tensors.x.stride[4],
-                    .lane_of = scratch.lane_of, .sums = scratch.sums, .bounds = bounds,
+                    .sums = scratch.sums, .bounds = bounds,
                     .clamps = part->problem.activation != FC_ACT_NONE,
                     .out_step = out->stride[4],
                     .finish = bounds.only && out->stride[1] == 1 && call->tensors.residual.data == NULL};

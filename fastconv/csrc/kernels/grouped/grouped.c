@@ -45,7 +45,7 @@ static bool planar_pays(const fc_part *part) {
     lane_shape shape = lane_shape_of(part);
     int64_t filled = shape.block_groups * part->group_out_ch, lanes = shape.blocks_per_group * VL;
     bool shares = part->group_in_ch >= 8 && part->taps >= 3 && part->axis[2].stride == 1; /* what is copied, enough */
-    return shares && 2 * filled <= lanes;
+    return shares && !shape.spans && 2 * filled <= lanes;
 }
 
 static bool channels_in_lanes(const fc_part *part) {
