@@ -65,7 +65,7 @@ FC_INLINE bool lane_spans(const fc_part *part, const lane_shape *groups) {
     return pays && blocks < groups->blocks;
 }
 
-FC_INLINE lane_shape lane_shape_of(const fc_part *part) {
+static __attribute__((noinline, unused)) lane_shape lane_shape_of(const fc_part *part) {
     lane_shape shape = lane_shape_of_groups(part);
     if (lane_spans(part, &shape)) {
         shape.kind = LANES_PERMUTED;

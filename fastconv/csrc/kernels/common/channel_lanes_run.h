@@ -82,8 +82,8 @@ FC_INLINE double lane_cycles(const fc_part *part) {
         step = VL == 16 ? 0.79 : 0.66;
     else if (part->group_in_ch != part->group_out_ch) /* as measured when all of these were loaded through masks */
         step = (shared ? 1.2 : 3.0) * (VL == 16 ? 1 : 0.72);
-    else if (VL == 16 && shape.kind == LANES_PERMUTED) /* groups that fill no vector lie across lines */
-        step *= VL % part->group_in_ch ? 1.4 : 1.15;
+    else if (shape.kind == LANES_PERMUTED) /* groups that fill no vector lie across lines; AMD's cores permute AVX2's slowly */
+        step *= VL % part->group_in_ch && VL == 16 ? 1.4 : 1.15;
     /* At the border every value comes through a table of pointers, and one that fills all lanes through a pointer anyway. */
     double inside = 1;
     for (int i = 0; i < FC_MAX_SPATIAL; i++) {
@@ -158,7 +158,7 @@ FC_INLINE size_t lane_scratch_at(const fc_part *part, char *base, lane_scratch *
 }
 
 /* lane_of[block of a period][slot][lane]: which of the block's input channels lane `lane` reads. */
-FC_INLINE void lane_fill_index(const fc_part *part, const lane_shape *shape, int32_t *lane_of) {
+static __attribute__((noinline, unused)) void lane_fill_index(const fc_part *part, const lane_shape *shape, int32_t *lane_of) {
     int64_t out = part->group_out_ch, begin = 0; /* the place of the block's first channel in its group */
     for (int64_t b = 0; b < shape->period; b++, begin = (begin + VL) % out)
         for (int64_t slot = 0; slot < shape->slots; slot++)

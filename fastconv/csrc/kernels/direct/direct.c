@@ -185,7 +185,7 @@ static bool segments_join(const chunk_taps *chunk, int64_t segment, int64_t segm
  * for every tile: what they share is set once. */
 static __attribute__((noinline)) void sum_alike(const chunk_taps *chunk, const piece_taps *taps, int64_t row, bool pair,
                                                 int64_t column, int64_t columns, const group_sums *group) {
-    int64_t segments = divide_up(columns, SEGMENT), lanes = group->vecs * VL;
+    int64_t segments = divide_up(columns, segment_of(group->vecs)), lanes = group->vecs * VL;
     int64_t shorter = columns / segments, long_ones = columns % segments;
     int64_t down = row - group->row, right = column - group->column;
     tile_job job = tile_job_of(chunk, group->weights, group->sums + down * group->sums_row + right * lanes,
@@ -224,7 +224,7 @@ static __attribute__((noinline)) void sum_alike(const chunk_taps *chunk, const p
 /* Columns [column, column + columns) of one or two rows. */
 static __attribute__((noinline)) void sum_piece(const chunk_taps *chunk, int64_t row, bool pair, int64_t column,
                                                 int64_t columns, const group_sums *group) {
-    int64_t segments = divide_up(columns, SEGMENT), lanes = group->vecs * VL;
+    int64_t segments = divide_up(columns, segment_of(group->vecs)), lanes = group->vecs * VL;
     int64_t shorter = columns / segments, long_ones = columns % segments, end = column + columns;
     piece_taps alike = piece_taps_of(chunk, row, pair, column, columns, shorter);
     if (alike.run) {

@@ -41,7 +41,7 @@ typedef struct tile_work {
 
 /* Cycles of the tiles of a row of `columns` pixels and `vecs` vectors of channels, cut as run() cuts it. */
 static double row_cycles(int64_t columns, int64_t runs, int64_t vecs, const tile_work *work) {
-    int64_t segments = divide_up(columns, SEGMENT);
+    int64_t segments = divide_up(columns, segment_of(vecs));
     double cycles = 0;
     for (int wide = 0; wide < 2; wide++) {
         int64_t count = wide ? columns % segments : segments - columns % segments;

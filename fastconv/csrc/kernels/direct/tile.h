@@ -2,7 +2,7 @@
  * vectors of output channels.
  *
  * Two runs of SEGMENT pixels by two vectors fill the register file (2 x 7 x 2 accumulators of 32 registers, 2 x 3 x
- * 2 of 16). The two runs have a place each: they may lie in two output rows, which serves narrow maps, or
+ * 2 of 16). With AVX2, runs are twice as long for one vector, as six sums would wait for the FMA's latency. The two runs have a place each: they may lie in two output rows, which serves narrow maps, or
  * follow one another. Each sum is a chain of its own, so its bits do not depend on the tile's shape. Bound: FMA
  * throughput; a step is 28 FMAs against 14 broadcasts and 2 loads of weights, which stream from L2.
  */
@@ -24,6 +24,8 @@
 #define SEGMENT 2
 #define TILE_LATENCY 8
 #endif
+/* Pixels of a run for one vector of output channels; narrow dtypes: for the size of the code. */
+#define SEGMENT_OF_ONE (SEGMENT == 3 && !FC_IS_NARROW ? 6 : SEGMENT)
 enum { BLOCK_VECS = 2, PREFETCH_STEPS = 32, LINE_VECS = 64 / sizeof(vec) };
 /* While out streams past, pixels of out asked for at each tile, how far ahead, and the longest run of taps to do so. */
 enum { STREAM_PIXELS = 8 * SEGMENT, STREAM_STEPS = 64 };
@@ -68,7 +70,9 @@ typedef struct tile_job {
     tile_out to;
 } tile_job;
 
-typedef vec tile_acc[2 * SEGMENT][BLOCK_VECS];
+FC_INLINE int64_t segment_of(int64_t vecs) { return vecs == 1 ? SEGMENT_OF_ONE : SEGMENT; }
+
+typedef vec tile_acc[2 * SEGMENT * BLOCK_VECS]; /* [run of pixels][pixel][vector] */
 
 /* Lines to ask for during a run of taps, those of one step after the other. */
 typedef struct tile_ahead {
@@ -76,10 +80,10 @@ typedef struct tile_ahead {
     int64_t step;
 } tile_ahead;
 
-/* Those of the weights to come; or, for the first 2 * SEGMENT steps of a tile, of pixels of out. */
+/* Those of the weights to come; or, for the first steps of a tile, as many as its most pixels, of pixels of out. */
 FC_INLINE tile_ahead tile_ahead_of(const int vecs, const tile_job *job, int64_t done, const real *weights) {
     const tile_out *to = &job->to;
-    if (to->fetching == FETCH_BY_STEPS && done < 2 * SEGMENT)
+    if (to->fetching == FETCH_BY_STEPS && done < 2 * segment_of(vecs))
         return (tile_ahead){(const char *)(to->out + (STREAM_PIXELS + done) * to->pixel_step),
                             to->pixel_step * (int64_t)sizeof(stor)};
     return (tile_ahead){(const char *)(weights + PREFETCH_STEPS * vecs * VL), vecs * (int64_t)sizeof(vec)};
@@ -99,7 +103,7 @@ FC_INLINE void tile_tap(const int runs, const int pixels, const int vecs, const 
                 continue;
             vec value = v_set1(r < pixels ? p0[pixel * step] : p1[pixel * step]);
             FC_UNROLL_TILE for (int v = 0; v < vecs; v++)
-                acc[r][v] = v_fma(value, weight[v], acc[r][v]);
+                acc[r * vecs + v] = v_fma(value, weight[v], acc[r * vecs + v]);
         }
         FC_UNROLL_TILE for (int v = 0; v < vecs; v += LINE_VECS)
             __builtin_prefetch(ahead.from + v * (int64_t)sizeof(vec));
@@ -123,7 +127,7 @@ FC_INLINE void tile_tap_square(const int vecs, int64_t length, const real *p0, c
             FC_UNROLL_TILE for (int r = 0; r < 2 * SEGMENT; r++) {
                 vec value = v_set1(r < SEGMENT ? p0[r * SQUARE + i] : p1[(r - SEGMENT) * SQUARE + i]);
                 FC_UNROLL_TILE for (int v = 0; v < vecs; v++)
-                    acc[r][v] = v_fma(value, weight[v], acc[r][v]);
+                    acc[r * vecs + v] = v_fma(value, weight[v], acc[r * vecs + v]);
             }
         }
         weights += SQUARE_STEPS * vecs * VL;
@@ -140,7 +144,7 @@ FC_INLINE void tile_finish(const int runs, const int pixels, const int vecs, con
             bias[v] = whole || v < vecs - 1 ? v_load(to->bias + v * VL) : v_loadn(to->bias + v * VL, to->last);
         FC_UNROLL_TILE for (int r = 0; r < runs * pixels; r++)
             FC_UNROLL_TILE for (int v = 0; v < vecs; v++)
-                acc[r][v] = v_add(acc[r][v], bias[v]);
+                acc[r * vecs + v] = v_add(acc[r * vecs + v], bias[v]);
     }
     if (to->residual != NULL) {
         const stor *residual[2] = {to->residual, to->residual + to->residual_run_step};
@@ -148,7 +152,7 @@ FC_INLINE void tile_finish(const int runs, const int pixels, const int vecs, con
             FC_UNROLL_TILE for (int v = 0; v < vecs; v++) {
                 const int pixel = r < pixels ? r : r - pixels;
                 const stor *from = residual[r >= pixels] + pixel * to->residual_pixel_step + v * VL;
-                acc[r][v] = v_add(acc[r][v], whole || v < vecs - 1 ? v_loads(from) : v_loadsn(from, to->last));
+                acc[r * vecs + v] = v_add(acc[r * vecs + v], whole || v < vecs - 1 ? v_loads(from) : v_loadsn(from, to->last));
             }
     }
     /* Bounds that are none would take the FMAs' ports: of a tile of 27 steps a twentieth of its time each. */
@@ -156,22 +160,22 @@ FC_INLINE void tile_finish(const int runs, const int pixels, const int vecs, con
         vec low = v_set1(to->low);
         FC_UNROLL_TILE for (int r = 0; r < runs * pixels; r++)
             FC_UNROLL_TILE for (int v = 0; v < vecs; v++)
-                acc[r][v] = v_max(low, acc[r][v]);
+                acc[r * vecs + v] = v_max(low, acc[r * vecs + v]);
     }
     if (to->high < (real)INFINITY) {
         vec high = v_set1(to->high);
         FC_UNROLL_TILE for (int r = 0; r < runs * pixels; r++)
             FC_UNROLL_TILE for (int v = 0; v < vecs; v++)
-                acc[r][v] = v_min(high, acc[r][v]);
+                acc[r * vecs + v] = v_min(high, acc[r * vecs + v]);
     }
     stor *out[2] = {to->out, to->out + to->run_step};
     FC_UNROLL_TILE for (int r = 0; r < runs * pixels; r++)
         FC_UNROLL_TILE for (int v = 0; v < vecs; v++) {
             stor *at = out[r >= pixels] + (r < pixels ? r : r - pixels) * to->pixel_step + v * VL;
             if (whole || v < vecs - 1)
-                v_stores(at, acc[r][v]);
+                v_stores(at, acc[r * vecs + v]);
             else
-                v_storesn(at, acc[r][v], to->last);
+                v_storesn(at, acc[r * vecs + v], to->last);
         }
 }
 
@@ -184,11 +188,11 @@ FC_INLINE void tile_body(const int runs, const int pixels, const int vecs, const
     if (job->mode == SUMS_CONTINUE) {
         FC_UNROLL_TILE for (int r = 0; r < runs * pixels; r++)
             FC_UNROLL_TILE for (int v = 0; v < vecs; v++)
-                acc[r][v] = v_load(TILE_SUM(r, v));
+                acc[r * vecs + v] = v_load(TILE_SUM(r, v));
     } else {
         FC_UNROLL_TILE for (int r = 0; r < runs * pixels; r++)
             FC_UNROLL_TILE for (int v = 0; v < vecs; v++)
-                acc[r][v] = v_zero();
+                acc[r * vecs + v] = v_zero();
     }
     const tap_run *tap = job->taps;
     for (int64_t taps = job->tap_count; taps > 0; taps--, tap++) {
@@ -212,7 +216,7 @@ FC_INLINE void tile_body(const int runs, const int pixels, const int vecs, const
     if (job->mode == SUMS_ADD) {
         FC_UNROLL_TILE for (int r = 0; r < runs * pixels; r++)
             FC_UNROLL_TILE for (int v = 0; v < vecs; v++)
-                acc[r][v] = v_add(v_load(TILE_SUM(r, v)), acc[r][v]);
+                acc[r * vecs + v] = v_add(v_load(TILE_SUM(r, v)), acc[r * vecs + v]);
     }
     if (job->to.out != NULL) {
         tile_finish(runs, pixels, vecs, &job->to, acc);
@@ -220,7 +224,7 @@ FC_INLINE void tile_body(const int runs, const int pixels, const int vecs, const
     }
     FC_UNROLL_TILE for (int r = 0; r < runs * pixels; r++)
         FC_UNROLL_TILE for (int v = 0; v < vecs; v++)
-            v_store(TILE_SUM(r, v), acc[r][v]);
+            v_store(TILE_SUM(r, v), acc[r * vecs + v]);
 #undef TILE_SUM
 }
 
@@ -228,10 +232,12 @@ FC_INLINE void tile_body(const int runs, const int pixels, const int vecs, const
     case ((runs) * 16 + (pixels)) * 4 + (vecs): \
         tile_body(runs, pixels, vecs, job); \
         return;
-#define TILE_CASES(pixels) \
+#define TILE_CASES_OF_ONE(pixels) \
     TILE_CASE(1, pixels, 1) \
+    TILE_CASE(2, pixels, 1)
+#define TILE_CASES(pixels) \
+    TILE_CASES_OF_ONE(pixels) \
     TILE_CASE(1, pixels, 2) \
-    TILE_CASE(2, pixels, 1) \
     TILE_CASE(2, pixels, 2)
 
 /* Asks for the lines the tile will store, so that they arrive while it is summed: they are parts of pixels, which no
@@ -250,6 +256,11 @@ static __attribute__((noinline)) void tile(int64_t runs, int64_t pixels, int64_t
         TILE_CASES(2)
 #if SEGMENT >= 3
         TILE_CASES(3)
+#endif
+#if SEGMENT == 3 && !FC_IS_NARROW
+        TILE_CASES_OF_ONE(4)
+        TILE_CASES_OF_ONE(5)
+        TILE_CASES_OF_ONE(6)
 #endif
 #if SEGMENT >= 7
         TILE_CASES(4)
