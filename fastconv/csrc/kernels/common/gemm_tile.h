@@ -3,7 +3,8 @@
  * A is a dense panel of `rows` values per step of the reduction; B gives vecs * VL neighbouring values per step,
  * dense and in order (fc_tile) or at an offset per step (fc_tile_at). Bound: FMA throughput; per step rows * vecs
  * FMAs against rows broadcasts, vecs loads and an offset. GEMM_ROWS x GEMM_VECS fills the register file. Any number
- * of rows is cut into tiles of GEMM_ROWS, 4, 2 and 1, so nothing is computed twice or for padding.
+ * of rows is cut into tiles of GEMM_ROWS, 4, 2 and 1, so nothing is computed twice or for padding. Tiles of one or two rows
+ * have too few sums to hide the FMA's latency: two chains each, of even and of odd steps, added at the end.
  * After Goto and van de Geijn, "Anatomy of high-performance matrix multiplication" (2008).
  */
 #ifndef FC_GEMM_TILE_H
@@ -30,6 +31,9 @@ FC_INLINE int64_t fc_next_rows(int64_t most, int64_t left) {
 }
 FC_INLINE int64_t fc_gemm_rows(int64_t left) { return fc_next_rows(GEMM_ROWS, left); }
 FC_INLINE int64_t fc_panel_rows(int64_t left) { return fc_next_rows(TILE_ROWS, left); }
+
+/* Rows that have two chains: code in proportion to use. Bits depend on it, so it is a function of nothing else. */
+#define FC_TWO_CHAINS_ROWS (FC_ISA_IS >= 2 && !FC_IS_NARROW ? 2 : 0)
 
 #define FC_UNROLL _Pragma("GCC unroll 16")
 /* Steps at a time. Counting them takes the ports of the FMAs on Intel: with short vectors a twentieth of a tile's time. */
@@ -82,16 +86,28 @@ FC_INLINE void fc_tile_multiply(const int rows, const int vecs, const bool scatt
     const int64_t *a_offset = unpacked ? unpacked->offset : NULL, a_step = unpacked ? unpacked->row_step : 1;
     FC_EACH_SUM(rows, vecs) acc[r][v] = v_zero();
     int64_t k = 0;
-#define FC_TILE_STEP                                                              \
-    fc_tile_step(rows, vecs, unpacked ? a + a_offset[k] : a + k * rows, a_step,   \
-                 scattered ? b + offset[k] : b + k * vecs * VL, acc)
+#define FC_TILE_STEP(k, acc)                                                      \
+    fc_tile_step(rows, vecs, unpacked ? a + a_offset[k] : a + (k) * rows, a_step, \
+                 scattered ? b + offset[k] : b + (k) * vecs * VL, acc)
+    if (rows <= FC_TWO_CHAINS_ROWS) {
+        vec odd[GEMM_ROWS][GEMM_VECS];
+        FC_EACH_SUM(rows, vecs) odd[r][v] = v_zero();
+        for (; k + 1 < depth; k += 2) {
+            FC_TILE_STEP(k, acc);
+            FC_TILE_STEP(k + 1, odd);
+        }
+        if (k < depth)
+            FC_TILE_STEP(k, acc);
+        FC_EACH_SUM(rows, vecs) acc[r][v] = v_add(acc[r][v], odd[r][v]);
+        return;
+    }
     if (fetches && fc_tile_fetches(rows))
         FC_UNROLL_STEPS for (; k < fetches->count; k++) {
             __builtin_prefetch(fetches->from + fetches->offset[k], 0, 2);
-            FC_TILE_STEP;
+            FC_TILE_STEP(k, acc);
         }
     FC_UNROLL_STEPS for (; k < depth; k++)
-        FC_TILE_STEP;
+        FC_TILE_STEP(k, acc);
 #undef FC_TILE_STEP
 }
 
