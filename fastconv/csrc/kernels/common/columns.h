@@ -78,6 +78,21 @@ FC_INLINE void fc_load_sides(const fc_axis *width, const fc_run_source *run, con
     }
 }
 
+/* Whether runs of no more than a vector of pixels are dense in x, and zeros outside of it. */
+FC_INLINE bool fc_runs_are_vectors(const fc_axis *width, const fc_tensor *x) {
+    return !FC_IS_NARROW && width->stride * x->stride[4] == 1 && width->pad_mode == FC_PAD_ZEROS;
+}
+
+/* Such runs of `count` channels as whole vectors, of which later runs overwrite what lies past these. */
+static __attribute__((unused, noinline)) void fc_load_short_runs(const fc_axis *width, const fc_run_source *run,
+                                                                 const stor *channel, int64_t channel_step, int64_t count,
+                                                                 real *to, int64_t to_step) {
+    const stor *from = channel + run->offset + run->q - width->pad_before;
+    lane_mask inside = v_mask(run->begin, run->end);
+    for (int64_t c = 0; c < count; c++, from += channel_step, to += to_step)
+        v_store(to, run->row_inside ? v_loadm((const real *)(const void *)from, inside) : v_zero()); /* stor is real */
+}
+
 /* The first value of a run inside x, from its row's start. */
 FC_INLINE int64_t fc_run_begin(const fc_axis *width, const fc_run_source *run, int64_t width_stride) {
     return (run->q + run->begin * width->stride - width->pad_before) * width_stride;
@@ -90,7 +105,8 @@ FC_INLINE void fc_load_run(const fc_axis *width, const fc_run_source *run, const
         return;
     }
     const stor *row = channel + run->offset;
-    fc_load_sides(width, run, row, width_stride, to);
+    if (run->begin > 0 || run->end < run->count)
+        fc_load_sides(width, run, row, width_stride, to);
     if (run->begin < run->end)
         fc_copy_run(to + run->begin, row + fc_run_begin(width, run, width_stride), width->stride * width_stride,
                     run->end - run->begin);
@@ -107,6 +123,29 @@ FC_INLINE bool fc_runs_turn(const fc_axis *width, const fc_tensor *x, int64_t ch
     return x->stride[1] == 1 && fc_channels_turn(width, x->stride[4], channels);
 }
 
+/* The sides of the runs of `channels` channels, before what lies inside x: where they are zeros, whole vectors of these,
+ * of which that overwrites a part. */
+static __attribute__((unused, noinline)) void fc_turn_sides(const fc_axis *width, const fc_run_source *run, const stor *row,
+                                                            int64_t channels, int64_t width_stride, real *to,
+                                                            int64_t to_step) {
+    int64_t left = run->begin, right = run->count - run->end;
+    bool zeros = row != NULL && width->pad_mode == FC_PAD_ZEROS && left <= VL && right <= VL;
+    if (zeros && run->count >= VL) {
+        for (int64_t c = 0; c < channels; c++, to += to_step) {
+            if (left > 0)
+                v_store(to, v_zero());
+            if (right > 0)
+                v_store(to + run->count - VL, v_zero());
+        }
+    } else if (zeros) {
+        for (int64_t c = 0; c < channels; c++)
+            v_storen(to + c * to_step, v_zero(), run->count);
+    } else {
+        for (int64_t c = 0; c < channels; c++)
+            fc_load_sides(width, run, row == NULL ? NULL : row + c, width_stride, to + c * to_step);
+    }
+}
+
 /* The runs of `channels` channels, dense in x, `to_step` apart: lines of x are read once for all of them. Nothing is
  * written past the runs. */
 static __attribute__((unused)) void fc_turn_runs(const fc_axis *width, const fc_run_source *run, const stor *channel,
@@ -115,8 +154,8 @@ static __attribute__((unused)) void fc_turn_runs(const fc_axis *width, const fc_
     if (!run->row_inside)
         inside.begin = inside.end = inside.count;
     const stor *row = run->row_inside ? channel + run->offset : NULL;
-    for (int64_t c = 0; c < channels && (inside.begin > 0 || inside.end < inside.count); c++)
-        fc_load_sides(width, &inside, row == NULL ? NULL : row + c, width_stride, to + c * to_step);
+    if (inside.begin > 0 || inside.end < inside.count)
+        fc_turn_sides(width, &inside, row, channels, width_stride, to, to_step);
     if (inside.begin < inside.end)
         fc_transpose_x(row + fc_run_begin(width, &inside, width_stride), width->stride * width_stride,
                        inside.end - inside.begin, channels, to + inside.begin, to_step);
@@ -163,10 +202,12 @@ static __attribute__((unused)) void fc_load_columns(const fc_call *call, int64_t
     const stor *image = (const stor *)x->data + n * x->stride[0] + group * part->group_in_ch * x->stride[1];
     fc_pixel pixel = fc_pixel_at(part, first);
     bool line = fc_pixels_are_line(part) && fc_planes_join(part, x);
+    bool vectors = !line && fc_runs_are_vectors(&part->axis[2], x);
     for (int64_t lane = 0; lane < count;) {
         int64_t run_count = line ? count : part->axis[2].out - pixel.w;
         if (run_count > count - lane)
             run_count = count - lane;
+        bool is_vector = vectors && run_count <= VL && lane + VL <= pitch;
         for (int64_t tap = 0, kd = 0, kh = 0, kw = 0; tap < taps; tap++) {
             /* A chunk shorter than a channel's taps has steps of few of them. */
             int64_t c = c_begin * taps + tap < k_begin ? c_begin + 1 : c_begin, k = c * taps + tap;
@@ -179,6 +220,10 @@ static __attribute__((unused)) void fc_load_columns(const fc_call *call, int64_t
                 if (fc_runs_turn(&part->axis[2], x, channels)) {
                     fc_turn_runs(&part->axis[2], &run, channel, channels, x->stride[4],
                                  panel + (k - k_begin) * pitch + lane, taps * pitch);
+                    k = k_end;
+                } else if (is_vector) {
+                    fc_load_short_runs(&part->axis[2], &run, channel, x->stride[1], channels,
+                                       panel + (k - k_begin) * pitch + lane, taps * pitch);
                     k = k_end;
                 }
                 for (; k < k_end; k += taps, channel += x->stride[1])

@@ -155,6 +155,8 @@ static void prepare(fc_part *part, const fc_machine *machine) {
 #define PHASES_CYCLES 12.0
 #define COPY_CYCLES 79.0
 #define TURN_CYCLES 25.0
+/* Of a run that is one vector. */
+#define VECTOR_RUN_CYCLES 10.0
 
 static bool is_padded(const fc_part *part) {
     bool padded = false;
@@ -235,6 +237,8 @@ static FC_COLD double near_seconds(const fc_part *part, const fc_machine *machin
                                           setup * runs / vectors + inside * squares * turned_cycles(channels, false));
     }
     double setup = (run + found) * runs / vectors, vector = dense ? 6.3 : inside * 1.2 * VL;
+    if (dense && part->axis[2].out <= VL && part->axis[2].pad_mode == FC_PAD_ZEROS) /* each run a vector */
+        setup = (VECTOR_RUN_CYCLES + found - padded) * runs / vectors, vector = 0;
     return unpacked * fc_gemm_seconds(part, machine, 1, part->out_pixels, setup + vector);
 }
 

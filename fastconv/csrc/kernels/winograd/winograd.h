@@ -36,8 +36,8 @@ static void prepare(fc_part *part, const fc_machine *machine) {
 }
 
 /* Cycles per vector of one product: its share of the transforms, and of making transformed weights. */
-#define INPUT_CYCLES (TAPS == 2 ? 10.0 : OUT_TILE == 2 ? (VL == 16 ? 9.4 : 10.4) : 11.3)
-#define LINE_SHARE 0.8 /* of INPUT_CYCLES, where one axis is transformed */
+#define INPUT_CYCLES (TAPS == 2 ? 10.0 : OUT_TILE == 2 ? 9.4 : VL == 16 ? 11.3 : 10.3)
+#define LINE_SHARE 0.9 /* of INPUT_CYCLES, where one axis is transformed */
 #define OUTPUT_CYCLES (TAPS == 2 ? 6.5 : OUT_TILE == 2 ? (VL == 16 ? 6.0 : 2.7) : 6.8)
 #define PRODUCT_CYCLES 4.5 /* at least, for each output channel: sums of a few steps wait for one another */
 #define REST_CYCLES 1.5 /* of a tile that fills no vector, whose sums lie along the rows */
@@ -48,7 +48,7 @@ static void prepare(fc_part *part, const fc_machine *machine) {
 #define ROW_CYCLES 77.0
 #define RESOLVE_CYCLES 200.0
 #define STORE_CYCLES 8.0
-#define SQUARE_CYCLES (0.52 * VL * VL)
+#define SQUARE_CYCLES ((VL == 16 ? 0.52 : 0.45) * VL * VL)
 #define STAGE_CYCLES(step) ((step) == 2 || (step) == 4 ? 0.8 : 2.4)
 #define SCATTER_CYCLES 2.2
 /* Of a task besides: its shape, its panels, the first misses; much of groups of a few channels. */
