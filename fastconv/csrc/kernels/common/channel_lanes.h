@@ -3,9 +3,9 @@
  * A block is VL or fewer consecutive output channels, of whole groups, or of any where their input channels fit one
  * vector too (`spans`). Each of a group's `slots` input channels is one vector whose lane i holds the channel lane i's
  * group reads: x itself (one channel in, one out), x with its lanes permuted in a register (several groups in a block),
- * or one value for all lanes (a block inside one group). So no lane ever meets another group's values. Several output pixels along width
- * are held in registers, and with 3, 5 or 7 undilated taps each vector of x serves all the pixels and taps
- * it belongs to.
+ * or one value for all lanes (a block inside one group). So no lane ever meets another group's values. Several output
+ * pixels along width are held in registers, and with 3, 5 or 7 undilated taps each vector of x serves all the pixels and
+ * taps it belongs to.
  *
  * Packed weights: [block][row of taps][slot][tap along width][lane], or [tap along width][slot] when one value
  * fills the lanes. Products are added in that order.
@@ -60,7 +60,7 @@ FC_INLINE bool lane_spans(const fc_part *part, const lane_shape *groups) {
     if (groups->kind == LANES_PLAIN || part->problem.groups == 1 || most_groups * in > VL)
         return false;
     int64_t blocks = (part->problem.out_ch + VL - 1) / VL;
-    bool fewer = in == 1 || part->taps == 1 ? 3 * groups->blocks >= 4 * blocks : false;
+    bool fewer = (in == 1 || part->taps == 1) && 3 * groups->blocks >= 4 * blocks;
     bool pays = groups->kind == LANES_PERMUTED || lane_shares(&part->axis[2], LANES_PERMUTED) || fewer;
     return pays && blocks < groups->blocks;
 }

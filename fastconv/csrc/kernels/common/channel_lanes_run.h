@@ -82,7 +82,7 @@ FC_INLINE double lane_cycles(const fc_part *part) {
         step = VL == 16 ? 0.79 : 0.66;
     else if (part->group_in_ch != part->group_out_ch) /* as measured when all of these were loaded through masks */
         step = (shared ? 1.2 : 3.0) * (VL == 16 ? 1 : 0.72);
-    else if (shape.kind == LANES_PERMUTED) /* groups that fill no vector lie across lines; AMD's cores permute AVX2's slowly */
+    else if (shape.kind == LANES_PERMUTED) /* groups that fill no vector lie across lines; AMD's cores permute slowly */
         step *= VL % part->group_in_ch && VL == 16 ? 1.4 : 1.15;
     /* At the border every value comes through a table of pointers, and one that fills all lanes through a pointer anyway. */
     double inside = 1;

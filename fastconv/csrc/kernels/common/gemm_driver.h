@@ -56,7 +56,8 @@ FC_INLINE double fc_step_cycles(const fc_part *part, int64_t vecs) {
     for (; row < part->group_out_ch; row += rows * (rows == GEMM_ROWS ? (part->group_out_ch - row) / rows : 1)) {
         rows = fc_gemm_rows(part->group_out_ch - row);
         double tiles = rows == GEMM_ROWS ? (double)((part->group_out_ch - row) / rows) : 1;
-        double fma = 0.5 * (double)(rows * vecs), load = 0.5 * (double)(rows + vecs + 2), least = rows <= FC_TWO_CHAINS_ROWS ? 1.8 : 3.6;
+        double fma = 0.5 * (double)(rows * vecs), load = 0.5 * (double)(rows + vecs + 2);
+        double least = rows <= FC_TWO_CHAINS_ROWS ? 1.8 : 3.6;
         double most = fma > load ? fma : load;
         cycles += tiles * (most > least ? most : least);
     }

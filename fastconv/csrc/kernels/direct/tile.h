@@ -2,9 +2,10 @@
  * vectors of output channels.
  *
  * Two runs of SEGMENT pixels by two vectors fill the register file (2 x 7 x 2 accumulators of 32 registers, 2 x 3 x
- * 2 of 16). With AVX2, runs are twice as long for one vector, as six sums would wait for the FMA's latency. The two runs have a place each: they may lie in two output rows, which serves narrow maps, or
- * follow one another. Each sum is a chain of its own, so its bits do not depend on the tile's shape. Bound: FMA
- * throughput; a step is 28 FMAs against 14 broadcasts and 2 loads of weights, which stream from L2.
+ * 2 of 16). With AVX2, runs are twice as long for one vector, as six sums would wait for the FMA's latency. The two runs
+ * have a place each: they may lie in two output rows, which serves narrow maps, or follow one another. Each sum is a
+ * chain of its own, so its bits do not depend on the tile's shape. Bound: FMA throughput; a step is 28 FMAs against 14
+ * broadcasts and 2 loads of weights, which stream from L2.
  */
 #ifndef FC_DIRECT_TILE_H
 #define FC_DIRECT_TILE_H
