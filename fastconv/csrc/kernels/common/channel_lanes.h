@@ -28,7 +28,7 @@ typedef struct lane_shape {
     lane_kind kind;
     int64_t slots;        /* input channels of a group */
     bool spans;           /* blocks begin and end within groups: all but the last have VL channels */
-    int64_t block_groups; /* whole groups in a block, else */
+    int64_t block_groups; /* whole groups in a block, where it does not span them */
     int64_t blocks, blocks_per_group;
     int64_t period;       /* blocks after which channels lie in the lanes alike */
     int64_t tap_rows;     /* depth * height taps */
@@ -54,7 +54,7 @@ FC_INLINE lane_shape lane_shape_of_groups(const fc_part *part) {
 
 /* Blocks that span groups use all their lanes, where the channels that one reads fit a vector. In place of one value in all
  * lanes they pay where a permuted vector serves several taps, or for a third fewer blocks: 9 channels of each group, 3x3,
- * AVX2, 2.4-fold, of dilation 2 1.4-fold. */
+ * AVX2 on Zen 3, 2.4-fold, of dilation 2 1.4-fold; not measured under AVX-512. */
 FC_INLINE bool lane_spans(const fc_part *part, const lane_shape *groups) {
     int64_t in = part->group_in_ch, out = part->group_out_ch, most_groups = (VL - 2) / out + 2;
     if (groups->kind == LANES_PLAIN || part->problem.groups == 1 || most_groups * in > VL)

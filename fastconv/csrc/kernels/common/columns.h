@@ -83,7 +83,7 @@ FC_INLINE bool fc_runs_are_vectors(const fc_axis *width, const fc_tensor *x) {
     return !FC_IS_NARROW && width->stride * x->stride[4] == 1 && width->pad_mode == FC_PAD_ZEROS;
 }
 
-/* Such runs of `count` channels as whole vectors, of which later runs overwrite what lies past these. */
+/* Such runs of `count` channels as whole vectors: the panel has room for them, and later runs overwrite what lies past these. */
 static __attribute__((unused, noinline)) void fc_load_short_runs(const fc_axis *width, const fc_run_source *run,
                                                                  const stor *channel, int64_t channel_step, int64_t count,
                                                                  real *to, int64_t to_step) {

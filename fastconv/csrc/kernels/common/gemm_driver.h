@@ -25,7 +25,8 @@
 enum { FC_GEMM_CHUNK, FC_GEMM_ROWS, FC_GEMM_PANELS, FC_GEMM_SWEEP, FC_GEMM_FETCHES, FC_GEMM_FREE };
 enum {
     FC_PANEL_LANES = GEMM_VECS * VL,
-    FC_GEMM_CHUNK_MOST = 128, /* steps summed in one chain: a constant, because bits depend on it; a panel fits L1 */
+    /* Steps summed in one chain or two (gemm_tile.h): a constant, because bits depend on it; a panel fits L1. */
+    FC_GEMM_CHUNK_MOST = 128,
     FC_PANELS_MOST = 64,
     FC_SWEEP_BYTES = 24 << 10, /* columns that stay in L1 while the weights stream past */
 };
