@@ -18,7 +18,7 @@
 
 static struct {
     fc_isa found, allowed;
-    bool amx_permitted;
+    bool amx_permitted, halves_512;
     char brand[49];
     fc_machine machine;
 } cpu;
@@ -88,6 +88,30 @@ static fc_isa detect_isa(void) {
     return cpu.amx_permitted ? FC_ISA_amx : FC_ISA_avx512;
 }
 
+/* AMD tells how wide its units are, Zen 4's narrower than its vectors. Others are taken to have whole ones. */
+static bool detect_halves_512(void) {
+    enum { FP256 = 1 << 2, FP512 = 1 << 3 };
+    unsigned a, b, c, d;
+    return __get_cpuid(0x8000001a, &a, &b, &c, &d) && (a & FP256) && !(a & FP512);
+}
+
+/* The bytes of one data cache of a level, as its cores share it; 0: not told. Intel tells in leaf 4, AMD in a leaf of the
+ * same form (sysconf, given the choice, adds up all third-level caches of an AMD package). */
+static size_t cache_bytes(unsigned level) {
+    static const unsigned leaves[] = {4, 0x8000001d};
+    enum { MOST_CACHES = 8, INSTRUCTIONS = 2 };
+    for (int leaf = 0; leaf < 2; leaf++)
+        for (unsigned cache = 0; cache < MOST_CACHES; cache++) {
+            unsigned a, b, c, d;
+            if (!__get_cpuid_count(leaves[leaf], cache, &a, &b, &c, &d) || (a & 31) == 0)
+                break;
+            size_t ways = (b >> 22) + 1, partitions = ((b >> 12) & 1023) + 1, line = (b & 4095) + 1;
+            if ((a >> 5 & 7) == level && (a & 31) != INSTRUCTIONS)
+                return ways * partitions * line * ((size_t)c + 1);
+        }
+    return 0;
+}
+
 static void read_brand(void) {
     unsigned *words = (unsigned *)cpu.brand;
     for (unsigned leaf = 0; leaf < 3; leaf++, words += 4)
@@ -97,11 +121,27 @@ static void read_brand(void) {
 #else
 static fc_isa detect_isa(void) { return FC_ISA_scalar; }
 static void read_brand(void) { strcpy(cpu.brand, "unknown"); }
+static bool detect_halves_512(void) { return false; }
+static size_t cache_bytes(unsigned level) {
+#if defined(_SC_LEVEL1_DCACHE_SIZE)
+    static const int names[] = {0, _SC_LEVEL1_DCACHE_SIZE, _SC_LEVEL2_CACHE_SIZE, _SC_LEVEL3_CACHE_SIZE};
+    long bytes = sysconf(names[level]);
+    return bytes > 0 ? (size_t)bytes : 0;
+#else
+    (void)level;
+    return 0;
+#endif
+}
 #endif
 
-static size_t cache_bytes(int name, size_t fallback) {
-    long bytes = sysconf(name);
-    return bytes > 0 ? (size_t)bytes : fallback;
+static void detect_caches(fc_machine *m) {
+    static const size_t usual[] = {0, 32 << 10, 512 << 10, 8 << 20};
+    size_t *const to[] = {NULL, &m->l1d_bytes, &m->l2_bytes, &m->l3_bytes};
+    for (unsigned level = 1; level <= 3; level++) {
+        *to[level] = cache_bytes(level);
+        if (*to[level] == 0)
+            *to[level] = usual[level];
+    }
 }
 
 static void detect(void) {
@@ -109,15 +149,9 @@ static void detect(void) {
     fc_isa limit = fc_env_isa();
     cpu.allowed = cpu.found < limit ? cpu.found : limit;
     read_brand();
-    fc_machine *m = &cpu.machine;
-#if defined(_SC_LEVEL1_DCACHE_SIZE)
-    m->l1d_bytes = cache_bytes(_SC_LEVEL1_DCACHE_SIZE, 32 << 10);
-    m->l2_bytes = cache_bytes(_SC_LEVEL2_CACHE_SIZE, 512 << 10);
-    m->l3_bytes = cache_bytes(_SC_LEVEL3_CACHE_SIZE, 8 << 20);
-#else
-    m->l1d_bytes = 32 << 10, m->l2_bytes = 512 << 10, m->l3_bytes = 8 << 20;
-#endif
-    fc_cost_rates(m);
+    cpu.halves_512 = detect_halves_512();
+    detect_caches(&cpu.machine);
+    fc_cost_rates(&cpu.machine);
 }
 
 const fc_machine *fc_cpu_machine(void) {
@@ -139,6 +173,11 @@ fc_isa fc_cpu_isa_allowed(void) {
 bool fc_cpu_amx_permitted(void) {
     pthread_once(&cpu_once, detect);
     return cpu.amx_permitted;
+}
+
+bool fc_cpu_halves_512(void) {
+    pthread_once(&cpu_once, detect);
+    return cpu.halves_512;
 }
 
 int fc_cpu_affinity_cores(void) {

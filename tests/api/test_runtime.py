@@ -21,6 +21,20 @@ def test_peaks_refuse_what_no_kernel_computes():
         fc.peaks("int8")
 
 
+def test_caches_are_those_that_linux_tells():
+    """One cache of each level as a core sees it, not the sum of a package's."""
+    names = {"1": "l1d_bytes", "2": "l2_bytes", "3": "l3_bytes"}
+    told, runtime = {}, fc.show_runtime()
+    for cache in Path("/sys/devices/system/cpu/cpu0/cache").glob("index*"):
+        level, kind, size = (
+            (cache / fact).read_text().strip() for fact in ("level", "type", "size")
+        )
+        if kind != "Instruction" and level in names:
+            told[names[level]] = int(size.removesuffix("K")) << 10
+    if not told:
+        pytest.skip("this system tells nothing of its caches")
+    assert {name: runtime[name] for name in told} == told
+
 
 def test_every_algorithm_says_what_bounds_it(capsys):
     """Printed as returned, and in the map of the core word for word."""
