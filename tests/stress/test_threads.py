@@ -40,15 +40,21 @@ def python(code, **variables):
 
 @pytest.fixture(scope="module")
 def long_call():
-    """A call of some tenth of a second on one thread."""
+    """A call of a tenth of a second on one thread, or more."""
     conv = fc.Conv(np.ones((64, 64, 3, 3)), padding=1, algorithm="direct")
-    x = np.ones((1, 64, 40, 40))
-    start = time.perf_counter()
-    conv(x)
-    conv(x)
-    batch = max(int(0.2 / (time.perf_counter() - start)), 1)
-    x = np.ones((batch, 64, 40, 40))
-    out = conv(x)
+
+    def seconds(x, out):
+        start = time.perf_counter()
+        conv(x, out=out)
+        return time.perf_counter() - start
+
+    batch, fastest = 1, 0.0
+    with fc.num_threads(1):
+        while fastest < 0.1:
+            batch *= 2
+            x = np.ones((batch, 64, 40, 40))
+            out = conv(x)
+            fastest = min(seconds(x, out) for _ in range(3))
 
     def call():
         with fc.num_threads(1):
