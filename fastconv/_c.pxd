@@ -142,7 +142,7 @@ cdef extern from "fastconv.h" nogil:
         int64_t divisor
 
     ctypedef struct fc_rates:
-        double fma_flops, tile_flops, l1_bytes, l2_bytes, l3_bytes, memory_bytes
+        double fma_flops, tile_flops, l1_bytes, l2_bytes, l3_bytes, memory_bytes, fma_per_cycle
 
     fc_status fc_rates_measure(fc_dtype dtype, fc_rates *out)
     fc_status fc_rates_calibrate(fc_rates *out)

@@ -49,6 +49,7 @@ cdef dict rates_dict(const fc_rates *rates):
         "l2_bytes": rates.l2_bytes,
         "l3_bytes": rates.l3_bytes,
         "memory_bytes": rates.memory_bytes,
+        "fma_per_cycle": rates.fma_per_cycle,
     }
     return {name: rate for name, rate in named.items() if rate > 0}
 
@@ -88,6 +89,7 @@ def use_rates(dict named):
     rates.l2_bytes = named.get("l2_bytes", 0.0)
     rates.l3_bytes = named.get("l3_bytes", 0.0)
     rates.memory_bytes = named.get("memory_bytes", 0.0)
+    rates.fma_per_cycle = named.get("fma_per_cycle", 0.0)
     fc_rates_use(&rates)
 
 

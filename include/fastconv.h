@@ -328,6 +328,7 @@ typedef struct fc_rates {
     double fma_flops;  /* a fused multiply-add counts as two */
     double tile_flops; /* bfloat16 products of AMX tiles; 0 without them */
     double l1_bytes, l2_bytes, l3_bytes, memory_bytes; /* read */
+    double fma_per_cycle; /* of whole vectors: 2, or 1 where vectors of 512 bits take their units twice; 0: not told */
 } fc_rates;
 /* Takes a fraction of a second, and up to 512 MB for as long. */
 FC_API fc_status fc_rates_measure(fc_dtype dtype, fc_rates *out);

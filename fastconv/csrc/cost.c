@@ -9,6 +9,8 @@ void fc_cost_rates(fc_machine *m) {
     m->vector_fma_rate[FC_ISA_scalar] = 2.5e9;
     m->vector_fma_rate[FC_ISA_avx2] = 6.4e9;
     m->vector_fma_rate[FC_ISA_avx512] = m->vector_fma_rate[FC_ISA_amx] = 5.6e9;
+    for (int each = 0; each < FC_ISA_COUNT; each++)
+        m->fma_per_cycle[each] = 2;
     m->tile_flops = 11 * 32 * m->vector_fma_rate[FC_ISA_amx];
     /* Bytes from each level of the memory, read and written in turn. */
     m->l1_rate = 200e9, m->l2_rate = 80e9, m->l3_rate = 20e9, m->memory_rate = 10e9;
@@ -24,6 +26,8 @@ void fc_cost_take_rates(fc_machine *m, fc_isa isa, const fc_rates *rates) {
             m->vector_fma_rate[each] *= faster;
         m->pack_rate *= faster;
     }
+    if (rates->fma_per_cycle > 0)
+        m->fma_per_cycle[isa] = rates->fma_per_cycle;
     const double given[] = {rates->tile_flops, rates->l1_bytes, rates->l2_bytes, rates->l3_bytes, rates->memory_bytes};
     double *const taken[] = {&m->tile_flops, &m->l1_rate, &m->l2_rate, &m->l3_rate, &m->memory_rate};
     for (size_t rate = 0; rate < sizeof given / sizeof *given; rate++)
@@ -39,8 +43,13 @@ fc_rates fc_rates_used(void) {
                       .l1_bytes = m->l1_rate,
                       .l2_bytes = m->l2_rate,
                       .l3_bytes = m->l3_rate,
-                      .memory_bytes = m->memory_rate};
+                      .memory_bytes = m->memory_rate,
+                      .fma_per_cycle = m->fma_per_cycle[isa]};
 }
+
+double fc_cost_light(const fc_machine *machine, fc_isa isa) { return machine->fma_per_cycle[isa] / 2; }
+
+double fc_cost_mixed(const fc_machine *machine, fc_isa isa) { return (1 + fc_cost_light(machine, isa)) / 2; }
 
 /* The columns of x that come along with those read: all of a dense row's, and of pixels of whole lines their own. */
 static double columns_touched(const fc_part *part) {

@@ -27,6 +27,13 @@
 void fc_cost_rates(fc_machine *machine);
 void fc_cost_take_rates(fc_machine *machine, fc_isa isa, const fc_rates *rates);
 
+/* Kernels count in cycles of a clock at which a core multiplies and adds two vectors. Where it does one a cycle, since its
+ * units are half as wide, that clock is half the core's: to load and to store a vector takes as many of its cycles as
+ * elsewhere, but permutations, addresses, branches and calls half as many. This is their share: 1, or 0.5 there. */
+double fc_cost_light(const fc_machine *machine, fc_isa isa);
+/* Of work that is half the one and half the other, as most of it is. */
+double fc_cost_mixed(const fc_machine *machine, fc_isa isa);
+
 /* Of one part: a run of one image, and the packing that a functional call adds (else 0). */
 double fc_cost_run(const fc_kernel *kernel, const fc_part *part);
 double fc_cost_pack(const fc_kernel *kernel, const fc_part *part);

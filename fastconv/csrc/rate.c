@@ -95,6 +95,7 @@ fc_status fc_rates_measure(fc_dtype dtype, fc_rates *out) {
     char *memory = fc_allocate(64 + sizes[3]);
     if (memory == NULL)
         return fc_fail(FC_OUT_OF_MEMORY, "no memory for %zu bytes to read", sizes[3]);
+    *out = (fc_rates){0};
     j.values = memory;
     measure_arithmetic(&j, AT_LEISURE, out);
     for (size_t level = 0; level < sizeof sizes / sizeof *sizes; level++) {
@@ -143,6 +144,7 @@ fc_status fc_rates_calibrate(fc_rates *out) {
     size_t second = whole_pages(m->l2_bytes / 2);
     third = whole_pages(third > second ? third : second);
     *out = (fc_rates){0}; /* of L1 too, whose bytes kernels count in cycles */
+    out->fma_per_cycle = fc_cpu_isa_allowed() >= FC_ISA_avx512 && fc_cpu_halves_512() ? 1 : 2;
     _Alignas(64) char values[LINE];
     j.values = values;
     arithmetic = j;

@@ -70,8 +70,8 @@ FC_INLINE void lane_sweep_run(bool whole, const lane_sweep *s) {
     }
 }
 
-/* Cycles of a part, x and out in cache. */
-FC_INLINE double lane_cycles(const fc_part *part) {
+/* Cycles of a part, x and out in cache; light: fc_cost_light. */
+FC_INLINE double lane_cycles(const fc_part *part, double light) {
     lane_shape shape = lane_shape_of(part);
     double rows = (double)(part->axis[0].out * part->axis[1].out);
     double blocks = rows * (double)((part->axis[2].out + LANE_PIXELS - 1) / LANE_PIXELS) * (double)shape.blocks;
@@ -80,10 +80,10 @@ FC_INLINE double lane_cycles(const fc_part *part) {
     double step = shared ? 0.70 : 1.38;
     if (shape.kind == LANES_ONE)
         step = VL == 16 ? 0.79 : 0.66;
-    else if (part->group_in_ch != part->group_out_ch) /* as measured when all of these were loaded through masks */
-        step = (shared ? 1.2 : 3.0) * (VL == 16 ? 1 : 0.72);
-    else if (shape.kind == LANES_PERMUTED) /* groups that fill no vector lie across lines; AMD's cores permute slowly */
-        step *= VL % part->group_in_ch && VL == 16 ? 1.4 : 1.15;
+    else if (shape.kind == LANES_PERMUTED) { /* groups that fill no vector lie across lines; Zen 3 permutes slowly */
+        double slower = VL % part->group_in_ch && VL == 16 ? 0.4 : 0.15;
+        step *= 1 + slower * (2 * light - 1); /* a unit of its own permutes beside multiply-adds that take theirs twice */
+    }
     /* At the border every value comes through a table of pointers, and one that fills all lanes through a pointer anyway. */
     double inside = 1;
     for (int i = 0; i < FC_MAX_SPATIAL; i++) {

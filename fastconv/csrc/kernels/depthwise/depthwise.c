@@ -62,7 +62,7 @@ static FC_COLD double seconds(const fc_part *part, const fc_machine *machine) {
     if (strip_runs(part))
         return strip_cycles(part, machine) / clock + traffic;
     if (channels_in_lanes(part))
-        return lane_cycles(part) / clock + traffic;
+        return lane_cycles(part, fc_cost_light(machine, FC_PASTE(FC_ISA_, FC_ISA))) / clock + traffic;
     fc_part blocked = *part;
     prepare(&blocked, machine);
     return planar_cycles(&blocked, machine) / clock + traffic;

@@ -76,7 +76,8 @@ static double planar_cycles(const fc_part *part, const fc_machine *machine) {
     int64_t apart_by = copied_axis(part).stride * (p->x_channels_last ? p->in_ch : 1);
     double value = apart_by == 2 || apart_by == 4 ? 1.1 : 2.7; /* as fc_copy_run has vectors for them */
     double copy = narrow_rows || width->stride > 2 ? value * values : 5.2 * (double)(vectors * width->stride);
-    double copies = in_place ? 0 : in_rows * (copy + 13.0);
+    double light = fc_cost_light(machine, FC_PASTE(FC_ISA_, FC_ISA));
+    double copies = in_place ? 0 : light * in_rows * (copy + 13.0);
     double in_ch = (double)p->in_ch, out_ch = (double)p->out_ch, depths = (double)part->axis[0].out;
     store *= depths * (double)(height->out * vectors); /* rows past the last are summed, not stored */
     double swept = out_ch * (out_rows * row + store + depths * tiles * TILE_CYCLES);

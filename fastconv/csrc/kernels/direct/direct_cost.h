@@ -35,6 +35,7 @@ typedef struct tile_work {
     double steps, tap_runs, chunks, mixed;
     double span_cycles;   /* of such a tile's taps, besides */
     double few_cycles;    /* of taps whose sums leave out a pixel or two in registers */
+    double mixed_share;   /* fc_cost_mixed */
     double weight_cycles; /* least of a step's, for a vector of weights that L1 does not keep */
     bool square;
 } tile_work;
@@ -53,10 +54,9 @@ static double row_cycles(int64_t columns, int64_t runs, int64_t vecs, const tile
         most = most > TILE_LATENCY ? most : TILE_LATENCY;
         double stream = (double)vecs * work->weight_cycles;
         most = most > stream ? most : stream;
-        cycles += (double)count * (work->steps * most / 0.97 + work->chunks * TILE_CYCLES +
-                                   work->mixed * (work->chunks * MIXED_CYCLES + work->span_cycles) + work->few_cycles +
-                                   work->tap_runs * (RUN_CYCLES + SUM_CYCLES * sums)) /
-                  (double)runs;
+        double rest = work->chunks * TILE_CYCLES + work->mixed * (work->chunks * MIXED_CYCLES + work->span_cycles) +
+                      work->few_cycles + work->tap_runs * (RUN_CYCLES + SUM_CYCLES * sums);
+        cycles += (double)count * (work->steps * most / 0.97 + work->mixed_share * rest) / (double)runs;
     }
     return cycles;
 }
@@ -238,6 +238,7 @@ static FC_COLD double seconds(const fc_part *part, const fc_machine *machine) {
     double chunks = (double)divide_up(part->group_in_ch, chunk_channels(part)), kept = products_kept(part);
     double lane_weights = (double)(chunk_channels(part) * part->taps * BLOCK_LANES) * sizeof(real);
     double clock = machine->vector_fma_rate[FC_PASTE(FC_ISA_, FC_ISA)] / 2;
+    double mixed_share = fc_cost_mixed(machine, FC_PASTE(FC_ISA_, FC_ISA));
     row_pieces pieces = row_pieces_of(part);
     double rows_whole = 1 - mixed_pairs(part) * pieces.single;
     double tile_rows = rows_are_one_dense(part) ? (double)part->axis[0].out : rows;
@@ -248,7 +249,7 @@ static FC_COLD double seconds(const fc_part *part, const fc_machine *machine) {
         spans = chunks * kept * (double)(part->axis[0].kernel * part->axis[1].kernel);
     tile_work work = {reduction * kept, tap_count, chunks, 1 - rows_whole * columns_whole,
                       SELECT_CYCLES * tap_count + (SPAN_CYCLES + (columns_whole < 1 ? PIECE_CYCLES : 0)) * spans,
-                      FEW_CYCLES * tap_count * pieces.few, 0, tiles_square(part)};
+                      FEW_CYCLES * tap_count * pieces.few, mixed_share, 0, tiles_square(part)};
     if (lane_weights > (double)machine->l1d_bytes / 2)
         work.weight_cycles = sizeof(vec) * clock / machine->l2_rate;
     double tile = tile_rows * (double)pairs * pieces_cycles(&pieces, runs, BLOCK_VECS, &work);
@@ -264,7 +265,8 @@ static FC_COLD double seconds(const fc_part *part, const fc_machine *machine) {
     /* Parts of vectors of channels go out one by one, or through masks; what they begin lies across lines. */
     bool ragged = by_channel && part->group_out_ch % VL != 0;
     store += ragged ? (FC_IS_NARROW ? 4.55 : 2.0 * (double)vectors - 0.5) * pixels : 0;
-    double cycles = groups * (tile + window_cycles(part, machine) + task_cycles(part, machine) + store + turn);
+    double around = mixed_share * (window_cycles(part, machine) + task_cycles(part, machine));
+    double cycles = groups * (tile + around + store + turn);
     double at_use = images_pack_at_use(part, 1) ? fc_at_use_seconds(part, machine) : 0; /* whatever the batch */
     return cycles / clock + traffic_seconds(part, machine) + fc_cost_passes(part, machine) + at_use;
 }

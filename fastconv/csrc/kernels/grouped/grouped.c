@@ -109,14 +109,16 @@ static double window_cycles(const fc_part *part, const fc_machine *machine) {
     int64_t pitch = fc_row_shape_of(&part->axis[2], larger(part->axis[2].out, 1)).row_pitch;
     bool fits = rows * pitch * (int64_t)sizeof(real) <= (int64_t)machine->l1d_bytes;
     double run = (3.5 + 0.5 * (double)part->axis[2].kernel) * (VL == 16 ? 1 : 0.6); /* short vectors share a line */
+    run *= fc_cost_mixed(machine, FC_PASTE(FC_ISA_, FC_ISA));
     return fits ? 0 : run * (double)(part->reduction / part->axis[2].kernel * row_vectors(part));
 }
 
 static FC_COLD double seconds(const fc_part *part, const fc_machine *machine) {
     const fc_problem *p = &part->problem;
     double out_rows = (double)(part->axis[0].out * part->axis[1].out), cycles;
+    double light = fc_cost_light(machine, FC_PASTE(FC_ISA_, FC_ISA));
     if (channels_in_lanes(part)) {
-        cycles = lane_cycles(part);
+        cycles = lane_cycles(part, light);
     } else {
         double vectors = out_rows * (double)row_vectors(part), out = (double)part->group_out_ch;
         double placed = 10; /* a vector of pixels of a tile */
@@ -139,7 +141,7 @@ static FC_COLD double seconds(const fc_part *part, const fc_machine *machine) {
         double width = (double)(turns ? round_up(part->axis[2].in, VL) : part->axis[2].in); /* squares are whole */
         int64_t phases = fc_row_shape_of(&part->axis[2], larger(part->axis[2].out, 1)).phases;
         width *= dense ? 1 : (double)phases / (double)part->axis[2].stride; /* the values between are not read */
-        double copy = in_rows * (row + width * value);
+        double copy = light * in_rows * (row + width * value);
         double steps = (double)part->reduction * step_cycles(part) * vectors_computed(part, chunk);
         double window = window_cycles(part, machine);
         bool shared = part->axis[1].stride * part->axis[1].dilation == 1; /* rows, with the next row of outputs */

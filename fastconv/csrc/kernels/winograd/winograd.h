@@ -126,16 +126,17 @@ static FC_COLD double seconds(const fc_part *part, const fc_machine *machine) {
     double vectors = (double)(s.vectors + (s.rest > 0)), panels = (double)s.panels;
     double rows = (double)round_up(part->group_out_ch, 4);
     double multiply = fmax(steps * multiply_cycles(&s, rows), PRODUCT_CYCLES * products * vectors * rows);
-    double cycles = multiply + steps * input_cycles(part, &s) + rows * output_cycles(part, &s);
+    double mixed = fc_cost_mixed(machine, FC_PASTE(FC_ISA_, FC_ISA));
+    double cycles = multiply + mixed * (steps * input_cycles(part, &s) + rows * output_cycles(part, &s));
     if (OUT_TILE == 2 && s.h.pieces * s.w.pieces > 1) /* as measured; why was not looked for */
         cycles *= 0.95;
-    cycles += TASK_CYCLES * panels;
+    cycles += mixed * TASK_CYCLES * panels;
     cycles += products * vectors * rows * (double)divide_up(s.steps, s.chunk) * 1.14; /* chunks added up */
     double bytes = 0;
     if (weights_prepared(part, &s)) /* every panel of tiles reads all weights of its group, for the most part ahead */
         bytes = products * rows * steps * sizeof(real);
     else if (!tiles_are_few(&s))
-        cycles += panels * products * steps * (double)round_up(part->group_out_ch, PANEL_ROWS) / VL * WEIGHT_CYCLES;
+        cycles += mixed * panels * products * steps * (double)round_up(part->group_out_ch, PANEL_ROWS) / VL * WEIGHT_CYCLES;
     double rate = bytes < (double)machine->l2_bytes / 2   ? machine->l2_rate
                   : bytes < (double)machine->l3_bytes / 2 ? machine->l3_rate
                                                           : machine->memory_rate;
