@@ -301,6 +301,11 @@ def depthwise():
         yield Case(3, 3, (h, w), (5, 7), padding=both(2, 3), groups=3, batch=2)
         yield Case(2, 4, (h, w), (5, 5), (2, 2), padding=both(2, 4), groups=2)
         yield Case(3, 3, (2, h, w), (3, 5, 5), padding=both(1, 2, 2), groups=3)
+    planes = ((3, 1, (1,)), (2, 3, (5, 13)), (1, 7, (2100,)), (4, 2, (3, 8, 9)), (17, 1, (9, 8)))
+    for c, m, size in (*planes, (2, 5, (70, 61))):  # one tap, which scales them
+        one = (1,) * len(size)
+        yield Case(c, c * m, size, one, groups=c, bias=m > 2, batch=1 + m % 2)
+        yield Case(c, c * m, size, one, groups=c, bias=m < 3, activation="relu", residual=m == 2)
     yield Case(19, 19, (37,), (3,), padding=both(1), groups=19)
     yield Case(5, 10, (29,), (4,), (2,), (3,), ((9, 0),), groups=5)
     yield Case(7, 7, (4, 5, 9), (3, 3, 3), padding=both(1, 1, 1), groups=7)

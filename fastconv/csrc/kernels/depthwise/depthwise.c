@@ -17,6 +17,7 @@
 #include "kernels/common/integers.h"
 #include "kernels/depthwise/channel_strip.h"
 #include "kernels/depthwise/planar_cost.h"
+#include "kernels/depthwise/scale.h"
 
 static FC_COLD const char *rejects(const fc_part *part) {
     if (part->problem.operation > FC_CONV_TRANSPOSED)
@@ -63,6 +64,8 @@ static FC_COLD double seconds(const fc_part *part, const fc_machine *machine) {
         return strip_cycles(part, machine) / clock + traffic;
     if (channels_in_lanes(part))
         return lane_cycles(part, fc_cost_light(machine, FC_PASTE(FC_ISA_, FC_ISA))) / clock + traffic;
+    if (scales(part))
+        return scale_cycles(part, fc_cost_light(machine, FC_PASTE(FC_ISA_, FC_ISA))) / clock + traffic;
     fc_part blocked = *part;
     prepare(&blocked, machine);
     return planar_cycles(&blocked, machine) / clock + traffic;
@@ -506,6 +509,10 @@ static void run(const fc_call *call, int64_t task, void *scratch_base) {
         return;
     }
     int64_t last = smaller(first + grid[0], part->problem.in_ch), height = part->axis[1].out;
+    if (scales_call(call)) {
+        scale_rows(call, n, first * part->group_out_ch, last * part->group_out_ch, row_begin, row_end);
+        return;
+    }
     planar_scratch scratch = {0};
     fc_part mixed;
     fc_call mixed_call = *call;
