@@ -33,7 +33,7 @@ FC_INLINE void fc_store_square(vec square[VL], int64_t rows, int64_t columns, re
 /* One definition for elements of x, converting, and one for sums. A square is a call of its own: inside the loops, the
  * compiler computes the 32 places of all squares before the first, which takes longer than the one or two squares of a
  * short row. */
-#define FC_DEFINE_TRANSPOSE(name, type, load, loadn) \
+#define FC_DEFINE_TRANSPOSE(name, type, load, loadn, asks) \
     static __attribute__((unused, noinline)) void name##_square(const type *from, int64_t from_step, int64_t high, \
                                                                 int64_t wide, real *to, int64_t to_step) { \
         vec square[VL]; \
@@ -51,12 +51,15 @@ FC_INLINE void fc_store_square(vec square[VL], int64_t rows, int64_t columns, re
     static __attribute__((unused)) void name(const type *from, int64_t from_step, int64_t rows, int64_t columns, \
                                              real *to, int64_t to_step) { \
         for (int64_t row = 0; row < rows; row += VL) \
-            for (int64_t column = 0; column < columns; column += VL) \
+            for (int64_t column = 0; column < columns; column += VL) { \
+                for (int64_t i = 0; asks && i < VL && row + VL + i < rows; i++) \
+                    __builtin_prefetch(from + (row + VL + i) * from_step + column); \
                 name##_square(from + row * from_step + column, from_step, rows - row < VL ? rows - row : VL, \
                               columns - column < VL ? columns - column : VL, to + column * to_step + row, to_step); \
+            } \
     }
 
-FC_DEFINE_TRANSPOSE(fc_transpose_x, stor, v_loads, v_loadsn)
-FC_DEFINE_TRANSPOSE(fc_transpose_sums, real, v_load, v_loadn)
+FC_DEFINE_TRANSPOSE(fc_transpose_x, stor, v_loads, v_loadsn, true)
+FC_DEFINE_TRANSPOSE(fc_transpose_sums, real, v_load, v_loadn, false)
 
 #endif
