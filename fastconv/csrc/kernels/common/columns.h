@@ -83,14 +83,20 @@ FC_INLINE bool fc_runs_are_vectors(const fc_axis *width, const fc_tensor *x) {
     return !FC_IS_NARROW && width->stride * x->stride[4] == 1 && width->pad_mode == FC_PAD_ZEROS;
 }
 
-/* Such runs of `count` channels as whole vectors: the panel has room for them, and later runs overwrite what lies past these. */
+/* Such runs of `count` channels as whole vectors where the panel has room for them, since later runs overwrite what lies past
+ * these. */
 static __attribute__((unused, noinline)) void fc_load_short_runs(const fc_axis *width, const fc_run_source *run,
                                                                  const stor *channel, int64_t channel_step, int64_t count,
-                                                                 real *to, int64_t to_step) {
+                                                                 bool room, real *to, int64_t to_step) {
     const stor *from = channel + run->offset + run->q - width->pad_before;
     lane_mask inside = v_mask(run->begin, run->end);
-    for (int64_t c = 0; c < count; c++, from += channel_step, to += to_step)
-        v_store(to, run->row_inside ? v_loadm((const real *)(const void *)from, inside) : v_zero()); /* stor is real */
+    for (int64_t c = 0; c < count; c++, from += channel_step, to += to_step) {
+        vec x = run->row_inside ? v_loadm((const real *)(const void *)from, inside) : v_zero(); /* stor is real */
+        if (room)
+            v_store(to, x);
+        else
+            v_storen(to, x, run->count);
+    }
 }
 
 /* The first value of a run inside x, from its row's start. */
@@ -207,7 +213,7 @@ static __attribute__((unused)) void fc_load_columns(const fc_call *call, int64_t
         int64_t run_count = line ? count : part->axis[2].out - pixel.w;
         if (run_count > count - lane)
             run_count = count - lane;
-        bool is_vector = vectors && run_count <= VL && lane + VL <= pitch;
+        bool is_vector = vectors && run_count <= VL;
         for (int64_t tap = 0, kd = 0, kh = 0, kw = 0; tap < taps; tap++) {
             /* A chunk shorter than a channel's taps has steps of few of them. */
             int64_t c = c_begin * taps + tap < k_begin ? c_begin + 1 : c_begin, k = c * taps + tap;
@@ -216,13 +222,13 @@ static __attribute__((unused)) void fc_load_columns(const fc_call *call, int64_t
                 if (line)
                     run.end = run_count; /* past the row's, which is followed by the next */
                 const stor *channel = image + c * x->stride[1];
-                int64_t channels = divide_up(k_end - k, taps);
+                int64_t channels = fc_quotient(k_end - k + taps - 1, taps);
                 if (fc_runs_turn(&part->axis[2], x, channels)) {
                     fc_turn_runs(&part->axis[2], &run, channel, channels, x->stride[4],
                                  panel + (k - k_begin) * pitch + lane, taps * pitch);
                     k = k_end;
                 } else if (is_vector) {
-                    fc_load_short_runs(&part->axis[2], &run, channel, x->stride[1], channels,
+                    fc_load_short_runs(&part->axis[2], &run, channel, x->stride[1], channels, lane + VL <= pitch,
                                        panel + (k - k_begin) * pitch + lane, taps * pitch);
                     k = k_end;
                 }

@@ -38,10 +38,11 @@ static __attribute__((unused)) void fc_gemm_prepare(fc_part *part, const fc_mach
     part->block[FC_GEMM_ROWS] = larger(part->group_out_ch, 1);
     int64_t panels = l2 / 2 / (part->block[FC_GEMM_CHUNK] * FC_PANEL_LANES);
     if (chunks > 1) { /* the sums stay in L2 */
-        int64_t room = l2 * 3 / 8 / FC_PANEL_LANES;
-        panels = larger(room / part->block[FC_GEMM_ROWS], 4);
+        int64_t room = l2 * 3 / 8 / FC_PANEL_LANES, all = part->block[FC_GEMM_ROWS];
+        panels = larger(room / all, 4);
         int64_t rows = larger(room / panels / GEMM_ROWS, 8) * GEMM_ROWS;
-        part->block[FC_GEMM_ROWS] = smaller(rows, part->block[FC_GEMM_ROWS]);
+        if (rows < all - GEMM_ROWS) /* the columns are copied for each block of rows */
+            part->block[FC_GEMM_ROWS] = round_up(divide_up(all, divide_up(all, rows)), GEMM_ROWS);
     }
     part->block[FC_GEMM_PANELS] = smaller(larger(panels, 1), FC_PANELS_MOST);
     part->block[FC_GEMM_FETCHES] = fc_out_leaves_l2(part, machine);

@@ -155,8 +155,9 @@ static void prepare(fc_part *part, const fc_machine *machine) {
 #define PHASES_CYCLES 12.0
 #define COPY_CYCLES 79.0
 #define TURN_CYCLES 25.0
-/* Of a run that is one vector. */
-#define VECTOR_RUN_CYCLES 10.0
+/* Of a run that is one vector, and of where such runs of a chunk's channels lie. */
+#define VECTOR_RUN_CYCLES 7.0
+#define VECTOR_FOUND_CYCLES 40.0
 
 static bool is_padded(const fc_part *part) {
     bool padded = false;
@@ -238,7 +239,7 @@ static FC_COLD double near_seconds(const fc_part *part, const fc_machine *machin
     }
     double setup = (run + found) * runs / vectors, vector = dense ? 6.3 : inside * 1.2 * VL;
     if (dense && part->axis[2].out <= VL && part->axis[2].pad_mode == FC_PAD_ZEROS) /* each run a vector */
-        setup = (VECTOR_RUN_CYCLES + found - padded) * runs / vectors, vector = 0;
+        setup = (VECTOR_RUN_CYCLES + VECTOR_FOUND_CYCLES / (double)channels) * runs / vectors, vector = 0;
     return unpacked * fc_gemm_seconds(part, machine, 1, part->out_pixels, setup + vector);
 }
 
