@@ -77,9 +77,13 @@ double fc_cost_beyond_l2(const fc_part *part, const fc_machine *machine) {
     return beyond < 0 ? 0 : beyond < 1 ? beyond : 1;
 }
 
+bool fc_cost_leaves_l3(const fc_part *part, const fc_machine *machine) {
+    return bytes_touched(part) >= (double)machine->l3_bytes / 2; /* others have the rest */
+}
+
 double fc_cost_traffic(const fc_part *part, const fc_machine *machine) {
     double bytes = bytes_touched(part), beyond = fc_cost_beyond_l2(part, machine);
-    double far = bytes < (double)machine->l3_bytes / 2 ? machine->l3_rate : machine->memory_rate;
+    double far = fc_cost_leaves_l3(part, machine) ? machine->memory_rate : machine->l3_rate;
     return bytes * (beyond / far + (1 - beyond) / machine->l2_rate);
 }
 
@@ -119,7 +123,7 @@ double fc_cost_passes(const fc_part *part, const fc_machine *machine) {
     if (p->out_channels_last)
         bytes += 0.6 * (double)part->out_pixels * groups * bytes_beside(p->out_ch, p->out_ch / p->groups, element);
     double beyond = fc_cost_beyond_l2(part, machine);
-    double far = bytes_touched(part) < (double)machine->l3_bytes / 2 ? machine->l3_rate : machine->memory_rate;
+    double far = fc_cost_leaves_l3(part, machine) ? machine->memory_rate : machine->l3_rate;
     /* Of what comes from afar, half was seen to take time. */
     return bytes * (0.5 * beyond / far + (1 - beyond) / machine->l2_rate);
 }

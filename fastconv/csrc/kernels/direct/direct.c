@@ -12,6 +12,8 @@
  * sums, so rounding grows more slowly than in one chain, and its weights (up to 160 KB a block) stream from L2, where a
  * functional call of few pixels packs them right before (pack.h).
  *
+ * Tasks go group by group, or beyond L3 block of pixels by block of pixels where channels come last: 320->288 in 32 groups, 1x1
+ * over 13650 pixels, 1.6-fold.
  * Loops of a task (image, group, depth, block of rows and columns, block of output channels):
  *     chunk (window loaded into L2) > block of vectors > group of pixels > pairs of rows > tile
  * Channels-last out beyond L2, one chunk: group of pixels > block of vectors, so that all channels of a pixel are stored
@@ -90,9 +92,13 @@ static pixel_block block_of(const fc_call *call, int64_t task) {
     int64_t row_blocks = divide_up(part->axis[1].out, grid[0]);
     int64_t pixel_blocks = grid[3] / lane_blocks;
     pixel_block b;
-    int64_t rest = task % grid[3], outer = task / grid[3];
-    b.group = outer % part->problem.groups;
-    b.n = outer / part->problem.groups;
+    int64_t rest = task % grid[3], outer = task / grid[3], groups = part->problem.groups;
+    b.group = outer % groups;
+    b.n = outer / groups;
+    if (part->block[PIXELS_FIRST]) {
+        b.group = task % groups;
+        rest = task / groups % grid[3];
+    }
     /* Of weights and x, the larger is gone through once: a worker's tasks follow one another. */
     bool lanes_first = part->taps * lanes > part->in_pixels;
     b.lane_begin = (lanes_first ? rest / pixel_blocks : rest % lane_blocks) * grid[2];

@@ -2,12 +2,13 @@
 #ifndef FC_DIRECT_SHAPE_H
 #define FC_DIRECT_SHAPE_H
 
+#include "cost.h"
 #include "kernels/common/integers.h"
 #include "kernels/direct/pack.h"
 #include "kernels/direct/taps.h"
 
 enum { GROUP_PIXELS = (96 / (SEGMENT * VL) + 1) * SEGMENT * VL }; /* finished together: whole segments, whole vectors */
-enum { CHANNELS = 0, ROWS = 1, COLUMNS = 2, LANES = 3, FETCHES = 4 }; /* of part->block */
+enum { CHANNELS = 0, ROWS = 1, COLUMNS = 2, LANES = 3, FETCHES = 4, PIXELS_FIRST = 5 }; /* of part->block */
 
 /* Short chunks stay dense, so that the taps of a row are one run; longer ones get a pitch that spreads the
  * pixels of a tile over the sets of L1 and over the steps at which they reach a new line. */
@@ -29,6 +30,15 @@ static int64_t window_elements(const fc_part *part, int64_t rows, int64_t column
     return elements;
 }
 
+/* Whether the groups of a block of pixels follow one another, rather than the blocks of a group: where channels come last, a
+ * group's are pieces of lines, which would come from memory for each group. */
+static bool pixels_first(const fc_part *part, const fc_machine *machine) {
+    const fc_problem *p = &part->problem;
+    double weights = (double)(round_up(part->group_out_ch, VL) * part->reduction * p->groups) * sizeof(real);
+    return p->groups > 1 && (p->x_channels_last || p->out_channels_last) && fc_cost_leaves_l3(part, machine) &&
+           weights < 0.25 * (double)machine->l2_bytes;
+}
+
 /* The block of pixels: as much of the map as keeps the window and the sums in L2, whole rows if possible. */
 static void prepare(fc_part *part, const fc_machine *machine) {
     int64_t l2 = (int64_t)(machine->l2_bytes / sizeof(real));
@@ -45,6 +55,11 @@ static void prepare(fc_part *part, const fc_machine *machine) {
     int64_t rows = smaller(height, larger(pixels / columns, 1));
     while (rows > 1 && window_elements(part, rows, columns) > l2 * 2 / 5)
         rows--;
+    block[PIXELS_FIRST] = pixels_first(part, machine);
+    if (block[PIXELS_FIRST]) {
+        int64_t row = columns * part->problem.out_ch + part->axis[2].in * part->axis[1].stride * part->problem.in_ch;
+        rows = smaller(rows, larger(l2 / 2 / row, 1));
+    }
     rows = divide_up(height, divide_up(height, rows));
     if (rows > 1 && rows < height)
         rows += rows % 2; /* rows go in pairs */
