@@ -134,7 +134,7 @@ class _Facts(NamedTuple):
     outs: int
     groups: int
     per_in: int
-    last: bool  # channels
+    turned: float  # ns of each output, where channels come last; one alone lies alike
     alone: bool  # a line that has no other beside it
     by_columns: bool  # whether that can be weighed too
     sum_ns: float  # least that sums over channels cost, per sample of the tiles
@@ -160,9 +160,10 @@ def _facts(problem: Any) -> _Facts:
         valid = [max(ratio * k, 16) for k in extents]
         at = zip(valid, extents, strict=True)
         sizes.append(tuple([(v, _fast_length(v + k - 1)) for v, k in at]))
+    turned = ins * (ins > 1) + 2.3 * outs * (outs > 1) if problem.channels_last else 0.0
     rooms = [[size - k + 1 for (_, size), k in zip(each, extents, strict=True)] for each in sizes]
     return _Facts(
-        way, extents, wide, ins, outs, groups, per_in, problem.channels_last,
+        way, extents, wide, ins, outs, groups, per_in, turned,
         problem.rank == 1 and ins == 1, problem.rank == 2 and ins == outs == groups,
         sum_ns, read_ns, tuple(sizes), tuple(zip(*rooms, strict=True)), {},
     )  # fmt: skip
@@ -205,7 +206,7 @@ def best_tiling(
     that need the same tiles as often, and what every output costs is added.
     """
     facts = _facts(problem)
-    each = 0.6 * facts.outs + facts.last * (facts.ins + 2.3 * facts.outs)
+    each = 0.6 * facts.outs + facts.turned
     outputs = math.prod(dense)
     least = (facts.ins + facts.outs) * _LEAST_NS * outputs + _TASK_NS + _CALL_NS
     if _SLACK * (least + each * outputs) >= 1e9 * most_seconds:

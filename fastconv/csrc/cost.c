@@ -77,19 +77,26 @@ double fc_cost_beyond_l2(const fc_part *part, const fc_machine *machine) {
     return beyond < 0 ? 0 : beyond < 1 ? beyond : 1;
 }
 
-bool fc_cost_leaves_l3(const fc_part *part, const fc_machine *machine) {
-    return bytes_touched(part) >= (double)machine->l3_bytes / 2; /* others have the rest */
+/* Of what L2 does not hold: half of L3 is others'. */
+static double far_rate(double bytes, const fc_machine *machine) {
+    return bytes < (double)machine->l3_bytes / 2 ? machine->l3_rate : machine->memory_rate;
 }
+
+bool fc_cost_leaves_l3(const fc_part *part, const fc_machine *machine) {
+    return bytes_touched(part) >= (double)machine->l3_bytes / 2;
+}
+
+double fc_cost_far_rate(const fc_part *part, const fc_machine *machine) { return far_rate(bytes_touched(part), machine); }
 
 double fc_cost_traffic(const fc_part *part, const fc_machine *machine) {
     double bytes = bytes_touched(part), beyond = fc_cost_beyond_l2(part, machine);
-    double far = fc_cost_leaves_l3(part, machine) ? machine->memory_rate : machine->l3_rate;
+    double far = far_rate(bytes, machine);
     return bytes * (beyond / far + (1 - beyond) / machine->l2_rate);
 }
 
 double fc_cost_weights(double bytes, const fc_machine *machine) {
-    double kept = (double)machine->l2_bytes / 2;
-    return bytes > kept ? (bytes - kept) / machine->l3_rate : 0;
+    double kept = (double)machine->l2_bytes / 2, far = far_rate(bytes, machine);
+    return bytes > kept ? (bytes - kept) / far : 0;
 }
 
 double fc_cost_inside(const fc_axis *axis) {
@@ -123,7 +130,7 @@ double fc_cost_passes(const fc_part *part, const fc_machine *machine) {
     if (p->out_channels_last)
         bytes += 0.6 * (double)part->out_pixels * groups * bytes_beside(p->out_ch, p->out_ch / p->groups, element);
     double beyond = fc_cost_beyond_l2(part, machine);
-    double far = fc_cost_leaves_l3(part, machine) ? machine->memory_rate : machine->l3_rate;
+    double far = fc_cost_far_rate(part, machine);
     /* Of what comes from afar, half was seen to take time. */
     return bytes * (0.5 * beyond / far + (1 - beyond) / machine->l2_rate);
 }

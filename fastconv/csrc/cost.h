@@ -38,10 +38,11 @@ double fc_cost_mixed(const fc_machine *machine, fc_isa isa);
 double fc_cost_run(const fc_kernel *kernel, const fc_part *part);
 double fc_cost_pack(const fc_kernel *kernel, const fc_part *part);
 
-/* The share of x and out that L2 does not hold while they are read and written, whether L3 does not either, and the seconds
- * to bring them: once read, once written, by neighbours one after the other. */
+/* The share of x and out that L2 does not hold while they are read and written, whether L3 does not either, the rate at which
+ * that share comes, and the seconds to bring both: once read, once written, by neighbours one after the other. */
 double fc_cost_beyond_l2(const fc_part *part, const fc_machine *machine);
 bool fc_cost_leaves_l3(const fc_part *part, const fc_machine *machine);
+double fc_cost_far_rate(const fc_part *part, const fc_machine *machine);
 double fc_cost_traffic(const fc_part *part, const fc_machine *machine);
 
 /* Seconds to bring what half of L2 does not keep of packed weights from one call to the next. */

@@ -85,8 +85,7 @@ FC_INLINE double fc_gemm_seconds(const fc_part *part, const fc_machine *machine,
     double aligned = (part->out_pixels % VL == 0 ? 1.1 : 2.2) * (VL == 16 ? 1 : 0.85); /* planes begin in the middle of a line */
     double called = tiles * (VL == 16 ? 32.0 : 21.0) + (VL == 16 ? 0 : 15.0) * (whole + (rest > 0)); /* tiles, panels */
     double store = in_registers ? aligned : last ? turned : 13.0;
-    column *= 0.61 * fc_cost_mixed(machine, FC_PASTE(FC_ISA_, FC_ISA));
-    double cycles = (double)part->reduction * (step / 0.92 + column * (double)vectors) + called * chunks +
+    double cycles = (double)part->reduction * (step / 0.92 + 0.61 * column * (double)vectors) + called * chunks +
                     rows * (double)vectors * (store + 2 * (chunks - 1));
     /* Squares that pixels fill a part of. */
     cycles += last && VL == 16 && length % VL ? 90.0 * (double)row_tiles : 0;

@@ -219,7 +219,7 @@ static double pieces_cycles(const row_pieces *pieces, int64_t runs, int64_t vecs
 static double traffic_seconds(const fc_part *part, const fc_machine *machine) {
     bool ragged = part->group_out_ch % VL != 0 && part->problem.groups > 1;
     double visits = ragged && part->problem.out_channels_last ? (double)(part->out_pixels * part->problem.groups) : 0;
-    double missed = visits * fc_cost_beyond_l2(part, machine) * LINE_BYTES_MISSED / machine->l3_rate;
+    double missed = visits * fc_cost_beyond_l2(part, machine) * LINE_BYTES_MISSED / fc_cost_far_rate(part, machine);
     /* Those of one call: cost.c. */
     double weights = part->problem.pack_per_call ? 0 : fc_cost_weights((double)packed_bytes(part), machine);
     fc_part blocked = *part; /* every block of pixels reads them all */

@@ -180,20 +180,21 @@ static double turned_cycles(int64_t channels, bool into_rows) {
 /* Besides their bytes, for lines of x beyond L2 that are a pixel apart, which no prefetcher foresees. */
 static double lines_seconds(const fc_part *part, const fc_machine *machine) {
     double bytes = (double)(part->in_pixels * part->problem.in_ch) * (double)sizeof(stor);
-    return 1.5 * bytes * fc_cost_beyond_l2(part, machine) / machine->l3_rate;
+    return 1.5 * bytes * fc_cost_beyond_l2(part, machine) / fc_cost_far_rate(part, machine);
 }
 
 /* But for weights that come from afar. */
 static FC_COLD double near_seconds(const fc_part *part, const fc_machine *machine) {
     bool last = part->problem.x_channels_last && part->problem.in_ch > 1; /* one channel lies alike in both layouts */
     double lines = 1.02; /* loads from other lines each time */
+    double mixed = fc_cost_mixed(machine, FC_PASTE(FC_ISA_, FC_ISA));
     double unpacked = reads_unpacked(part) ? lines : 1;
     if (part->out_pixels == 0 || part->reduction == 0)
         return fc_gemm_seconds(part, machine, 1, part->out_pixels, 0);
     if (columns_are_rows(part) && !last) {
         /* The last panel is packed if its vectors end past the channel's. */
         int64_t vectors = divide_up(part->out_pixels, VL), tail = part->out_pixels % VL ? (vectors - 1) % GEMM_VECS + 1 : 0;
-        double packed = tail ? (28.0 + 3.0 * (double)tail) / (double)vectors : 0;
+        double packed = tail ? mixed * (28.0 + 3.0 * (double)tail) / (double)vectors : 0;
         return fc_gemm_seconds(part, machine, 1, part->out_pixels, packed) * unpacked * (tail ? lines * lines : 1);
     }
     fc_part blocked = *part;
@@ -216,7 +217,8 @@ static FC_COLD double near_seconds(const fc_part *part, const fc_machine *machin
         double value = part->axis[2].stride > 1 || last ? 10.0 : 6.5;
         double square = turned_cycles(part->group_in_ch, true) * (part->axis[2].stride > 1 ? 1.25 : 1);
         copied *= inside * (turns ? square : drawn ? value : 1.3 * VL);
-        return unpacked * fc_gemm_seconds(part, machine, rows, width, copied + calls / (double)(vectors * part->taps)) +
+        copied = mixed * (copied + calls / (double)(vectors * part->taps));
+        return unpacked * fc_gemm_seconds(part, machine, rows, width, copied) +
                (turns ? lines_seconds(part, machine) : 0);
     }
     bool dense = !last && part->axis[2].stride == 1;
@@ -233,14 +235,14 @@ static FC_COLD double near_seconds(const fc_part *part, const fc_machine *machin
     double found = (strided ? 40.0 : 20.0) / (double)channels + padded;
     if (turns) { /* a run in squares, of which its last fills a part */
         double squares = runs * (double)divide_up((int64_t)((double)part->out_pixels / runs) + 1, VL) / vectors;
-        double setup = run / (double)smaller(channels, VL) + found;
+        double setup = mixed * (run / (double)smaller(channels, VL) + found);
         return unpacked * fc_gemm_seconds(part, machine, 1, part->out_pixels,
                                           setup * runs / vectors + inside * squares * turned_cycles(channels, false));
     }
     double setup = (run + found) * runs / vectors, vector = dense ? 6.3 : inside * 1.2 * VL;
     if (dense && part->axis[2].out <= VL && part->axis[2].pad_mode == FC_PAD_ZEROS) /* each run a vector */
         setup = (VECTOR_RUN_CYCLES + VECTOR_FOUND_CYCLES / (double)channels) * runs / vectors, vector = 0;
-    return unpacked * fc_gemm_seconds(part, machine, 1, part->out_pixels, setup + vector);
+    return unpacked * fc_gemm_seconds(part, machine, 1, part->out_pixels, mixed * (setup + vector));
 }
 
 static FC_COLD double seconds(const fc_part *part, const fc_machine *machine) {
