@@ -228,8 +228,10 @@ static FC_COLD double near_seconds(const fc_part *part, const fc_machine *machin
     /* Runs that padding cuts branch otherwise at each of many taps. */
     double padded = is_padded(part) ? 17.0 * (double)part->taps / (double)(part->taps + 32) : 0;
     bool strided = part->axis[2].stride > 1;
-    /* The last elements of a strided run go one by one; rows that end in all lanes of panels have branches nobody foresees. */
-    double run = strided ? 42.0 : part->axis[2].out % 4 ? 32.0 : 20.0;
+    /* Vectors draw every second or fourth value together, others come one by one; rows that end in all lanes of panels have
+     * branches nobody foresees. */
+    bool drawn = !FC_IS_NARROW && !last && (part->axis[2].stride == 2 || part->axis[2].stride == 4);
+    double run = drawn ? 20.0 : strided || part->axis[2].out % 4 ? 32.0 : 20.0;
     /* Where a run lies is found once for the channels of a chunk. */
     int64_t channels = smaller(part->group_in_ch, larger(FC_GEMM_CHUNK_MOST / larger(part->taps, 1), 1));
     double found = (strided ? 40.0 : 20.0) / (double)channels + padded;
@@ -239,7 +241,7 @@ static FC_COLD double near_seconds(const fc_part *part, const fc_machine *machin
         return unpacked * fc_gemm_seconds(part, machine, 1, part->out_pixels,
                                           setup * runs / vectors + inside * squares * turned_cycles(channels, false));
     }
-    double setup = (run + found) * runs / vectors, vector = dense ? 6.3 : inside * 1.2 * VL;
+    double setup = (run + found) * runs / vectors, vector = dense || drawn ? 6.3 : inside * 1.2 * VL;
     if (dense && part->axis[2].out <= VL && part->axis[2].pad_mode == FC_PAD_ZEROS) /* each run a vector */
         setup = (VECTOR_RUN_CYCLES + VECTOR_FOUND_CYCLES / (double)channels) * runs / vectors, vector = 0;
     return unpacked * fc_gemm_seconds(part, machine, 1, part->out_pixels, mixed * (setup + vector));
