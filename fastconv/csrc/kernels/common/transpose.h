@@ -30,13 +30,17 @@ FC_INLINE void fc_store_square(vec square[VL], int64_t rows, int64_t columns, re
     }
 }
 
-/* One definition for elements of x, converting, and one for sums. A square is a call of its own: inside the loops, the
+/* One definition for elements of x, converting, and one for sums; of float32 and float64 the linker's one. The square of the next
+ * rows is asked for, since rows that lie far apart are no stream. A square is a call of its own: inside the loops, the
  * compiler computes the 32 places of all squares before the first, which takes longer than the one or two squares of a
  * short row. */
-#define FC_DEFINE_TRANSPOSE(name, type, load, loadn, asks) \
-    static __attribute__((unused, noinline)) void name##_square(const type *from, int64_t from_step, int64_t high, \
+#define FC_DEFINE_TRANSPOSE(name, type, load, loadn) \
+    static __attribute__((unused, noinline)) void name##_square(const type *from, int64_t from_step, int64_t rows, \
                                                                 int64_t wide, real *to, int64_t to_step) { \
         vec square[VL]; \
+        int64_t high = rows < VL ? rows : VL; \
+        for (int64_t i = VL; i < 2 * VL && i < rows; i++) \
+            __builtin_prefetch(from + i * from_step); \
         if (high == VL && wide == VL) { \
             FC_UNROLL_SQUARE for (int i = 0; i < VL; i++) \
                 square[i] = load(from + i * from_step); \
@@ -51,15 +55,12 @@ FC_INLINE void fc_store_square(vec square[VL], int64_t rows, int64_t columns, re
     static __attribute__((unused)) void name(const type *from, int64_t from_step, int64_t rows, int64_t columns, \
                                              real *to, int64_t to_step) { \
         for (int64_t row = 0; row < rows; row += VL) \
-            for (int64_t column = 0; column < columns; column += VL) { \
-                for (int64_t i = 0; asks && i < VL && row + VL + i < rows; i++) \
-                    __builtin_prefetch(from + (row + VL + i) * from_step + column); \
-                name##_square(from + row * from_step + column, from_step, rows - row < VL ? rows - row : VL, \
+            for (int64_t column = 0; column < columns; column += VL) \
+                name##_square(from + row * from_step + column, from_step, rows - row, \
                               columns - column < VL ? columns - column : VL, to + column * to_step + row, to_step); \
-            } \
     }
 
-FC_DEFINE_TRANSPOSE(fc_transpose_x, stor, v_loads, v_loadsn, true)
-FC_DEFINE_TRANSPOSE(fc_transpose_sums, real, v_load, v_loadn, false)
+FC_DEFINE_TRANSPOSE(fc_transpose_x, stor, v_loads, v_loadsn)
+FC_DEFINE_TRANSPOSE(fc_transpose_sums, real, v_load, v_loadn)
 
 #endif

@@ -30,54 +30,41 @@ static double scale_cycles(const fc_part *part, double light) {
     return 300 + (double)part->problem.out_ch * (26 * light + 1.4 * (double)divide_up(part->out_pixels, VL));
 }
 
-typedef struct scale_job {
-    vec weight, bias, low, high;
-    bool clamps;
-} scale_job;
-
-FC_INLINE vec scale_vec(const scale_job *j, const int clamps, vec x) {
-    vec y = v_add(v_fma(j->weight, x, v_zero()), j->bias);
-    return clamps ? v_min(j->high, v_max(j->low, y)) : y;
-}
-
-FC_INLINE void scale_piece(const scale_job *j, const int clamps, const stor *x, int64_t count, stor *out) {
+static __attribute__((noinline)) void scale_piece(real weight, real bias, fc_bounds bounds, const stor *x, int64_t count,
+                                                  stor *out) {
+    const vec w = v_set1(weight), b = v_set1(bias), low = v_set1(bounds.low), high = v_set1(bounds.high);
     int64_t i = 0;
+#define SCALED(x) v_min(high, v_max(low, v_add(v_fma(w, x, v_zero()), b)))
     for (; i + SCALE_VECS * VL <= count; i += SCALE_VECS * VL)
         FC_UNROLL_ALL for (int v = 0; v < SCALE_VECS; v++)
-            v_stores(out + i + v * VL, scale_vec(j, clamps, v_loads(x + i + v * VL)));
+            v_stores(out + i + v * VL, SCALED(v_loads(x + i + v * VL)));
     for (; i < count; i += VL) {
         int64_t left = smaller(count - i, VL);
-        v_storesn(out + i, scale_vec(j, clamps, v_loadsn(x + i, left)), left);
+        v_storesn(out + i, SCALED(v_loadsn(x + i, left)), left);
     }
+#undef SCALED
 }
 
 /* Output channels [begin, end) x `count` pixels from `pixel` on, a run in x and out. */
-static void scale_run(const fc_call *call, int64_t n, int64_t begin, int64_t end, fc_pixel pixel, int64_t count) {
+static FC_COLD void scale_run(const fc_call *call, int64_t n, int64_t begin, int64_t end, fc_pixel pixel, int64_t count) {
     const fc_part *part = call->part;
     const fc_tensor *x = &call->tensors.x, *out = &call->tensors.out;
     const real *weights = call->packed, *bias = call->tensors.bias;
     fc_bounds bounds = fc_bounds_of(&part->problem);
-    scale_job job = {.low = v_set1(bounds.low), .high = v_set1(bounds.high),
-                     .clamps = part->problem.activation != FC_ACT_NONE};
     for (int64_t channel = begin, group = part->group_out_ch; channel < end; channel += group) {
         const stor *from = (const stor *)x->data + fc_tensor_offset(x, n, channel / group, pixel);
         for (int64_t at = 0, piece; at < count; at += piece) {
             piece = smaller(count - at, SCALE_PIECE);
             for (int64_t i = channel; i < channel + group; i++) {
                 stor *to = (stor *)out->data + fc_tensor_offset(out, n, i, pixel) + at;
-                job.weight = v_set1(weights[i]);
-                job.bias = v_set1(bias ? bias[i] : -(real)0.0);
-                if (job.clamps)
-                    scale_piece(&job, 1, from + at, piece, to);
-                else
-                    scale_piece(&job, 0, from + at, piece, to);
+                scale_piece(weights[i], bias ? bias[i] : -(real)0.0, bounds, from + at, piece, to);
             }
         }
     }
 }
 
 /* Output rows [row, row_end), counted through the planes of an image. */
-static void scale_rows(const fc_call *call, int64_t n, int64_t begin, int64_t end, int64_t row, int64_t row_end) {
+static FC_COLD void scale_rows(const fc_call *call, int64_t n, int64_t begin, int64_t end, int64_t row, int64_t row_end) {
     const fc_part *part = call->part;
     int64_t height = part->axis[1].out, width = part->axis[2].out;
     bool join = fc_planes_join(part, &call->tensors.x) && fc_planes_join(part, &call->tensors.out);
