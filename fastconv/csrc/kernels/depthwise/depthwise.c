@@ -5,6 +5,7 @@
  * read in place, the padding left out by masks; anything else is copied with its padding, a strip of columns at
  * a time (common/padded_rows.h). Copying a row costs about as much as three taps of it.
  * Channels-last x: lanes along channels (common/channel_lanes.h), or, of 2 to 4 channels, rows of all of them.
+ * One tap at stride 1 over planes: these are scaled (scale.h).
  * Long rows of taps: lanes along channels of windows copied for them, in either layout (channel_strip.h).
  *
  * Packed weights: the planar form [out channel][group of height taps][taps as row_sweep.h wants], then, 64-byte

@@ -10,14 +10,9 @@
 
 enum { SCALE_PIECE = 2048, SCALE_VECS = 4 };
 
+/* Narrow dtypes do without, for the size of the code. */
 static bool scales(const fc_part *part) {
-    /* Narrow dtypes do without, for the size of the code. */
-    bool alike = !FC_IS_NARROW && part->taps == 1 && !part->problem.x_channels_last && !part->problem.out_channels_last;
-    for (int i = 0; i < FC_MAX_SPATIAL; i++) {
-        const fc_axis *axis = &part->axis[i];
-        alike &= axis->stride == 1 && axis->pad_before == 0 && axis->out == axis->in;
-    }
-    return alike;
+    return !FC_IS_NARROW && !part->problem.x_channels_last && !part->problem.out_channels_last && fc_pixels_are_line(part);
 }
 
 /* Whether this call's runs are dense and end in registers. */
