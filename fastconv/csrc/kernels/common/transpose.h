@@ -30,9 +30,9 @@ FC_INLINE void fc_store_square(vec square[VL], int64_t rows, int64_t columns, re
     }
 }
 
-/* One definition for elements of x, converting, and one for sums; of float32 and float64 the linker's one. The square of the next
- * rows is asked for, since rows that lie far apart are no stream. A square is a call of its own: inside the loops, the
- * compiler computes the 32 places of all squares before the first, which takes longer than the one or two squares of a
+/* One definition for elements of x, converting, and one for sums; the compiler merges them where both are float32 or
+ * float64. The square of the next rows is asked for, since rows that lie far apart are no stream. A square is a call of its
+ * own: inside the loops, the compiler computes the 32 places of all squares before the first, which takes longer than the one or two squares of a
  * short row. */
 #define FC_DEFINE_TRANSPOSE(name, type, load, loadn) \
     static __attribute__((unused, noinline)) void name##_square(const type *from, int64_t from_step, int64_t rows, \
